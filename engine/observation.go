@@ -1,0 +1,85 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Observation is one piece of evidence, from a packet, a switch or a socket.
+// Exactly one of the pointers is set.
+type Observation struct {
+	Time   time.Time
+	Switch *SwitchReading
+	DHCP   *DHCPSeen
+	TFTP   *TFTPSeen
+	NFS    *NFSSeen
+	SSH    *SSHSeen
+}
+
+// SwitchReading is a poll of a switch, or the news that a poll failed.
+type SwitchReading struct {
+	Switch           string
+	Err              string // "" = it answered
+	Uptime           time.Duration
+	Description      string
+	BudgetWatts      int
+	ConsumptionWatts int
+	Ports            []PortReading
+}
+
+// PortReading is a port in the switch's own words.
+type PortReading struct {
+	Port       int
+	Enabled    bool   // pethPsePortAdminEnable
+	Delivering bool   // pethPsePortDetectionStatus is deliveringPower
+	Detection  string // the MIB's word: searching, fault, otherFault, …
+	Denied     uint32 // pethPsePortPowerDeniedCounter
+	Overload   uint32
+	Short      uint32
+	Milliwatts int
+	HasWatts   bool
+	LinkKnown  bool
+	LinkUp     bool
+	STP        string // dot1dStpPortState's word, "" = not told
+}
+
+// DHCPSeen is a DHCP message to or from a Pi.
+type DHCPSeen struct {
+	Segment string
+	Kind    string // discover, offer, request, ack, nak, unknown, ignored
+	MAC     MAC
+	Model   Model  // told by the packet; hostile input
+	Serial  uint32 // told by the packet; 0 = not told
+	Second  bool   // bootcode.bin's own round, not the ROM's
+	Reason  string
+}
+
+// TFTPSeen is a boot file asked for by the Pi at Client.
+type TFTPSeen struct {
+	Client netip.Addr
+	Kind   string // requested, served, notfound, early, failed, refused
+	Name   string
+	Bytes  int64
+	Size   int64
+	Kernel bool // the name is a kernel image
+	Reason string
+}
+
+// NFSSeen is the state of the Pi's NFS connections, as the kernel of the file
+// server counts them.
+type NFSSeen struct {
+	Client      netip.Addr
+	Connected   bool
+	BytesIn     uint64
+	BytesOut    uint64
+	RTT         time.Duration
+	Retransmits uint32
+	Refused     string // a mount that was refused, and why
+}
+
+// SSHSeen is the result of asking the Pi's address for its SSH banner.
+type SSHSeen struct {
+	Client netip.Addr
+	Banner string // "" = none
+	Err    string
+}

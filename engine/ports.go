@@ -1,0 +1,109 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrNotFound is returned by Inventory reads for a row that is not there.
+var ErrNotFound = errors.New("not found")
+
+// State is everything an Inventory holds that the engine needs at its start.
+// Ended jobs, old boots, log and audit stay in the store and are paged.
+type State struct {
+	Pis     []Pi
+	Servers []Server
+	Images  []Image
+	Volumes []Volume   // without removed ones
+	Jobs    []Job      // not ended
+	Open    []AuditRow // not ended
+	LastID  LastIDs
+}
+
+// LastIDs are the highest numbers ever given, so that none is given twice.
+type LastIDs struct{ Job, Boot, Audit, Log int64 }
+
+// Changes is what one turn of the loop has to make lasting. An Inventory saves
+// all of it or nothing. Rows are whole and replace the row with their key.
+type Changes struct {
+	Switches []Switch
+	Pis      []Pi
+	// RemovePis are places that the configuration no longer has.
+	RemovePis []PiName
+	Servers   []Server
+	Images    []Image
+	Volumes   []Volume
+	Jobs      []Job
+	Boots     []Boot     // without Events
+	Events    []BootLine // appended
+	Audit     []AuditRow // by ID: an open row is inserted, then closed once
+	Log       []LogLine  // appended
+	Ports     []PortRow  // last reading of a port, for the time after a restart
+}
+
+// Empty tells whether there is nothing to save.
+func (c *Changes) Empty() bool {
+	return len(c.Switches)+len(c.Pis)+len(c.RemovePis)+len(c.Servers)+len(c.Images)+len(c.Volumes)+
+		len(c.Jobs)+len(c.Boots)+len(c.Events)+len(c.Audit)+len(c.Log)+len(c.Ports) == 0
+}
+
+// BootLine is a BootEvent on its way to the store.
+type BootLine struct {
+	Boot int64
+	Seq  int
+	BootEvent
+}
+
+// PortRow is a port's last change of state, with its time.
+type PortRow struct {
+	Port    PortID
+	Reading PortReading
+	At      time.Time
+}
+
+// Inventory keeps what must last. Save is only ever called by one goroutine;
+// the reads may be called by many at once.
+type Inventory interface {
+	// Load reads the state left by the last process.
+	Load(ctx context.Context) (State, error)
+	// Save makes the changes lasting in one transaction, in the order of the
+	// fields of Changes. After an error nothing of them is stored.
+	Save(ctx context.Context, c Changes) error
+	// Boots returns a Pi's boots, newest first, with their events.
+	Boots(ctx context.Context, pi PiName, limit int) ([]Boot, error)
+	// Log returns lines older than before (0 = the newest), newest first.
+	Log(ctx context.Context, before int64, limit int) ([]LogLine, error)
+	// Audit returns rows older than before (0 = the newest), newest first.
+	Audit(ctx context.Context, before int64, limit int) ([]AuditRow, error)
+	// Jobs returns jobs older than before (0 = the newest), newest first.
+	Jobs(ctx context.Context, before int64, limit int) ([]Job, error)
+}
+
+// Power switches ports. Implementations serialise writes per switch and read
+// back before they return: no error means the port now is as asked.
+type Power interface {
+	SetPower(ctx context.Context, port PortID, on bool) (PortReading, error)
+}
+
+// Roots makes, publishes and removes the roots that Pis boot from. Every call
+// is idempotent, since a step is run again after a crash.
+type Roots interface {
+	// Clone makes volume from image, whole or not at all. progress may be nil.
+	Clone(ctx context.Context, image, volume string, progress func(done, total int64)) error
+	// Personalise writes the host name and keys of whoever has the Pi.
+	Personalise(ctx context.Context, volume string, who Person) error
+	// Publish exports volume to the Pi's address and withdraws any other
+	// export of that Pi.
+	Publish(ctx context.Context, pi Pi, volume string) error
+	// Withdraw ends every export of the Pi.
+	Withdraw(ctx context.Context, pi Pi) error
+	// Remove deletes a volume; one that is not there is no error.
+	Remove(ctx context.Context, volume string) error
+}
+
+// Person is the personal part of a root.
+type Person struct {
+	Hostname string
+	Keys     []string
+}
