@@ -1,0 +1,448 @@
+// Package nfstest is a test suite for every [nfs.Exporter] and the server
+// behind it. It mounts with a real NFS version 3 client over TCP, each Pi from
+// a loopback address of its own.
+package nfstest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	nfsclient "github.com/willscott/go-nfs-client/nfs"
+	"github.com/willscott/go-nfs-client/nfs/rpc"
+
+	"picloud/netboot/nfs"
+)
+
+// Server is the server under test. Its port must be open at every loopback
+// address.
+type Server struct {
+	nfs.Exporter
+	MountPort, NFSPort uint16 // may be the same
+	// Writable is set if the server can publish exports that are not ReadOnly.
+	Writable bool
+}
+
+// Addresses of two Pis and of the server on their segments.
+var (
+	serverA, piA = netip.MustParseAddr("127.64.0.1"), netip.MustParseAddr("127.64.0.2")
+	serverB, piB = netip.MustParseAddr("127.64.0.5"), netip.MustParseAddr("127.64.0.6")
+)
+
+// Run runs the suite. start starts a fresh server for each test and stops it
+// in t.Cleanup.
+func Run(t *testing.T, start func(t *testing.T) Server) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *suite)
+	}{
+		{"MountOwnAndRead", mountOwnAndRead},
+		{"ListDirectory", listDirectory},
+		{"RefuseOthers", refuseOthers},
+		{"RefuseOtherPaths", refuseOtherPaths},
+		{"RefuseForeignHandle", refuseForeignHandle},
+		{"RefuseAfterRemove", refuseAfterRemove},
+		{"AddIsIdempotent", addIsIdempotent},
+		{"AddReplaces", addReplaces},
+		{"AddConflict", addConflict},
+		{"AddInvalid", addInvalid},
+		{"RefuseWrites", refuseWrites},
+		{"LinksAreNotFollowed", linksAreNotFollowed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.run(t, &suite{Server: start(t), dir: t.TempDir()})
+		})
+	}
+}
+
+type suite struct {
+	Server
+	dir string
+}
+
+// export makes a root folder and publishes it.
+func (s *suite) export(t *testing.T, id string, client netip.Addr) nfs.Export {
+	t.Helper()
+	e := nfs.Export{ID: id, Dir: makeRoot(t, filepath.Join(s.dir, id), id), Path: "/srv/" + id, Client: client, ReadOnly: true}
+	if err := s.Add(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func bigFile(host string) []byte { return bytes.Repeat([]byte(host+" 0123456789\n"), 20_000) }
+
+func makeRoot(t *testing.T, dir, host string) string {
+	t.Helper()
+	for name, content := range map[string][]byte{
+		"etc/hostname":  []byte(host + "\n"),
+		"usr/lib/big":   bigFile(host),
+		"usr/lib/empty": nil,
+	} {
+		p := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 300 {
+		if err := os.WriteFile(filepath.Join(dir, "usr", fmt.Sprintf("file-%03d", i)), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// relay lets the client library, which cannot choose its source address,
+// connect from a Pi's.
+func relay(t *testing.T, from netip.Addr, to netip.AddrPort) string {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(func() { cancel(); l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go pipe(ctx, c, from, to)
+		}
+	}()
+	return l.Addr().String()
+}
+
+func pipe(ctx context.Context, c net.Conn, from netip.Addr, to netip.AddrPort) {
+	defer c.Close()
+	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	up, err := d.DialContext(ctx, "tcp4", to.String())
+	if err != nil {
+		return
+	}
+	defer up.Close()
+	stop := context.AfterFunc(ctx, func() { c.Close(); up.Close() })
+	defer stop()
+	go func() {
+		io.Copy(up, c)
+		up.Close()
+	}()
+	io.Copy(c, up)
+}
+
+// mount mounts a path as a Pi's kernel does, as root.
+func (s *suite) mount(t *testing.T, pi, server netip.Addr, path string) (*nfsclient.Target, error) {
+	t.Helper()
+	auth := rpc.NewAuthUnix("pi", 0, 0).Auth()
+	dial := func(port uint16) *rpc.Client {
+		c, err := rpc.DialTCP("tcp", relay(t, pi, netip.AddrPortFrom(server, port)), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return c
+	}
+	m := nfsclient.Mount{Client: dial(s.MountPort)}
+	if s.MountPort == s.NFSPort {
+		return m.Mount(path, auth)
+	}
+	root, err := m.Mount(path, auth)
+	if err != nil {
+		return nil, err
+	}
+	_, fh, err := root.Lookup(".")
+	if err != nil {
+		return nil, err
+	}
+	return nfsclient.NewTargetWithClient(dial(s.NFSPort), auth, fh, path, 0)
+}
+
+func (s *suite) mustMount(t *testing.T, pi, server netip.Addr, path string) *nfsclient.Target {
+	t.Helper()
+	target, err := s.mount(t, pi, server, path)
+	if err != nil {
+		t.Fatalf("mount %s from %s: %v", path, pi, err)
+	}
+	return target
+}
+
+func readFile(target *nfsclient.Target, name string) ([]byte, error) {
+	f, err := target.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	var all []byte
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := f.ReadAt(buf, int64(len(all)))
+		all = append(all, buf[:n]...)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return all, err
+		}
+	}
+}
+
+func wantContent(t *testing.T, target *nfsclient.Target, name string, want []byte) {
+	t.Helper()
+	got, err := readFile(target, name)
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s: %d bytes %.40q, %v, want %d bytes", name, len(got), got, err, len(want))
+	}
+}
+
+func wantRefused(t *testing.T, err error) {
+	t.Helper()
+	if err == nil || !(strings.Contains(err.Error(), "MNT3ERR_ACCES") || strings.Contains(err.Error(), "MNT3ERR_NOENT")) {
+		t.Errorf("mount: %v, want MNT3ERR_ACCES or MNT3ERR_NOENT", err)
+	}
+}
+
+// wantStatus checks an NFS status; the client has names of its own for some.
+func wantStatus(t *testing.T, what string, err error, want ...uint32) {
+	t.Helper()
+	var nfsErr *nfsclient.Error
+	if !errors.As(err, &nfsErr) || !slices.Contains(want, nfsErr.ErrorNum) {
+		t.Errorf("%s: %v, want status %v", what, err, want)
+	}
+}
+
+func mountOwnAndRead(t *testing.T, s *suite) {
+	a, b := s.export(t, "pi-a", piA), s.export(t, "pi-b", piB)
+	ta, tb := s.mustMount(t, piA, serverA, a.Path), s.mustMount(t, piB, serverB, b.Path)
+	wantContent(t, ta, "/etc/hostname", []byte("pi-a\n"))
+	wantContent(t, tb, "/etc/hostname", []byte("pi-b\n"))
+	wantContent(t, ta, "/usr/lib/big", bigFile("pi-a"))
+	wantContent(t, ta, "/usr/lib/empty", nil)
+	if _, err := readFile(ta, "/etc/shadow"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing file: %v", err)
+	}
+	attr, err := ta.Getattr("/usr/lib/big")
+	if err != nil || attr.Filesize != uint64(len(bigFile("pi-a"))) || attr.FileMode&0o7777 != 0o644 || attr.Type != nfsclient.NF3Reg {
+		t.Errorf("attributes %+v, %v", attr, err)
+	}
+}
+
+func listDirectory(t *testing.T, s *suite) {
+	a := s.export(t, "pi-a", piA)
+	entries, err := s.mustMount(t, piA, serverA, a.Path).ReadDirPlus("/usr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]bool{}
+	for _, e := range entries {
+		if names[e.FileName] {
+			t.Errorf("%q is listed twice", e.FileName)
+		}
+		names[e.FileName] = true
+	}
+	delete(names, ".") // the client library leaves these two out
+	delete(names, "..")
+	if len(names) != 301 || !names["lib"] || !names["file-000"] || !names["file-299"] {
+		t.Errorf("%d names", len(names))
+	}
+}
+
+func refuseOthers(t *testing.T, s *suite) {
+	a := s.export(t, "pi-a", piA)
+	_, err := s.mount(t, piB, serverB, a.Path)
+	wantRefused(t, err)
+	s.export(t, "pi-b", piB)
+	_, err = s.mount(t, piB, serverB, a.Path)
+	wantRefused(t, err)
+}
+
+func refuseOtherPaths(t *testing.T, s *suite) {
+	a := s.export(t, "pi-a", piA)
+	for _, p := range []string{"/", "", "/srv", a.Path + "/etc", a.Path + "/../pi-a", a.Path + "x", "srv/pi-a", "/srv/pi-b", strings.Repeat("/a", 500)} {
+		if _, err := s.mount(t, piA, serverA, p); err == nil {
+			t.Errorf("mounted %.40q", p)
+		}
+	}
+}
+
+func refuseForeignHandle(t *testing.T, s *suite) {
+	a, b := s.export(t, "pi-a", piA), s.export(t, "pi-b", piB)
+	ta, tb := s.mustMount(t, piA, serverA, a.Path), s.mustMount(t, piB, serverB, b.Path)
+	_, fh, err := ta.Lookup("/etc/hostname")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ta.GetAttr(fh); err != nil {
+		t.Fatal(err)
+	}
+	_, err = tb.GetAttr(fh)
+	wantStatus(t, "foreign handle", err, nfsclient.NFS3ErrStale, nfsclient.NFS3ErrBadHandle, nfsclient.NFS3ErrAcces)
+}
+
+func refuseAfterRemove(t *testing.T, s *suite) {
+	a, b := s.export(t, "pi-a", piA), s.export(t, "pi-b", piB)
+	ta, tb := s.mustMount(t, piA, serverA, a.Path), s.mustMount(t, piB, serverB, b.Path)
+	for range 2 { // the second removal changes nothing
+		if err := s.Remove(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := ta.Getattr("/etc/hostname")
+	wantStatus(t, "removed export", err, nfsclient.NFS3ErrStale, nfsclient.NFS3ErrAcces)
+	_, err = s.mount(t, piA, serverA, a.Path)
+	wantRefused(t, err)
+	wantContent(t, tb, "/etc/hostname", []byte("pi-b\n"))
+	s.wantList(t, b)
+}
+
+func (s *suite) wantList(t *testing.T, want ...nfs.Export) {
+	t.Helper()
+	got, err := s.List(t.Context())
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("list %v, %v, want %v", got, err, want)
+	}
+}
+
+func addIsIdempotent(t *testing.T, s *suite) {
+	a := s.export(t, "pi-a", piA)
+	ta := s.mustMount(t, piA, serverA, a.Path)
+	_, fh, err := ta.Lookup("/etc/hostname")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Add(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ta.GetAttr(fh); err != nil {
+		t.Errorf("handle after a second Add: %v", err)
+	}
+	s.wantList(t, a)
+}
+
+// addReplaces is a reimage: another folder under the same ID and path.
+func addReplaces(t *testing.T, s *suite) {
+	a := s.export(t, "pi-a", piA)
+	s.mustMount(t, piA, serverA, a.Path)
+	next := a
+	next.Dir = makeRoot(t, filepath.Join(s.dir, "next"), "reimaged")
+	if err := s.Add(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	s.wantList(t, next)
+	wantContent(t, s.mustMount(t, piA, serverA, a.Path), "/etc/hostname", []byte("reimaged\n"))
+}
+
+func addConflict(t *testing.T, s *suite) {
+	a := s.export(t, "pi-a", piA)
+	other := a
+	other.ID = "other"
+	if err := s.Add(t.Context(), other); !errors.Is(err, nfs.ErrConflict) {
+		t.Errorf("same path and client under another ID: %v", err)
+	}
+	s.wantList(t, a)
+}
+
+func addInvalid(t *testing.T, s *suite) {
+	good := nfs.Export{ID: "x", Dir: makeRoot(t, filepath.Join(s.dir, "x"), "x"), Path: "/srv/x", Client: piA, ReadOnly: true}
+	for name, change := range map[string]func(*nfs.Export){
+		"no id":            func(e *nfs.Export) { e.ID = "" },
+		"id with a break":  func(e *nfs.Export) { e.ID = "a\nb" },
+		"relative dir":     func(e *nfs.Export) { e.Dir = "srv" },
+		"unclean dir":      func(e *nfs.Export) { e.Dir += "/../x" },
+		"relative path":    func(e *nfs.Export) { e.Path = "srv/x" },
+		"path with blank":  func(e *nfs.Export) { e.Path = "/srv/x *(rw)" },
+		"path with break":  func(e *nfs.Export) { e.Path = "/srv/x\n/" },
+		"path with dots":   func(e *nfs.Export) { e.Path = "/srv/../x" },
+		"long path":        func(e *nfs.Export) { e.Path = "/" + strings.Repeat("a", nfs.MaxPath) },
+		"no client":        func(e *nfs.Export) { e.Client = netip.Addr{} },
+		"client anyone":    func(e *nfs.Export) { e.Client = netip.IPv4Unspecified() },
+		"client multicast": func(e *nfs.Export) { e.Client = netip.MustParseAddr("224.0.0.1") },
+		"client by IPv6":   func(e *nfs.Export) { e.Client = netip.MustParseAddr("::1") },
+	} {
+		e := good
+		change(&e)
+		if err := s.Add(t.Context(), e); !errors.Is(err, nfs.ErrInvalidExport) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	gone := good
+	gone.Dir = filepath.Join(s.dir, "gone")
+	if err := s.Add(t.Context(), gone); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("folder that is not there: %v", err)
+	}
+	if !s.Writable {
+		writable := good
+		writable.ReadOnly = false
+		if err := s.Add(t.Context(), writable); !errors.Is(err, nfs.ErrNotSupported) {
+			t.Errorf("writable export: %v", err)
+		}
+	}
+	s.wantList(t)
+}
+
+func refuseWrites(t *testing.T, s *suite) {
+	a := s.export(t, "pi-a", piA)
+	ta := s.mustMount(t, piA, serverA, a.Path)
+	f, err := ta.Open("/etc/hostname")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, writeErr := f.Write([]byte("mine"))
+	_, createErr := ta.Create("/etc/new", 0o644)
+	_, mkdirErr := ta.Mkdir("/etc/new.d", 0o755)
+	for what, err := range map[string]error{
+		"write":   writeErr,
+		"create":  createErr,
+		"mkdir":   mkdirErr,
+		"remove":  ta.Remove("/etc/hostname"),
+		"rmdir":   ta.RmDir("/etc"),
+		"rename":  ta.Rename("/etc/hostname", "/etc/other"),
+		"symlink": ta.Symlink("/etc/hostname", "/etc/other"),
+		"chmod":   ta.Setattr("/etc/hostname", nfsclient.Sattr3{Mode: nfsclient.SetMode{SetIt: true, Mode: 0o777}}),
+	} {
+		wantStatus(t, what, err, nfsclient.NFS3ErrROFS)
+	}
+	wantContent(t, ta, "/etc/hostname", []byte("pi-a\n"))
+}
+
+// linksAreNotFollowed: a link that a customer has made is the client's to
+// resolve, in the client's own tree.
+func linksAreNotFollowed(t *testing.T, s *suite) {
+	a := s.export(t, "pi-a", piA)
+	secret := filepath.Join(s.dir, "secret")
+	if err := os.WriteFile(secret, []byte("secret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"abs": secret, "rel": "../../secret", "updir": "../.."} {
+		if err := os.Symlink(target, filepath.Join(a.Dir, "etc", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ta := s.mustMount(t, piA, serverA, a.Path)
+	for _, name := range []string{"/etc/abs", "/etc/rel"} {
+		if data, err := readFile(ta, name); err == nil {
+			t.Errorf("read %q through %s", data, name)
+		}
+	}
+	f, err := ta.Open("/etc/abs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if target, err := f.Readlink(); err != nil || target != secret {
+		t.Errorf("readlink %q, %v", target, err)
+	}
+	if _, _, err := ta.Lookup("/etc/updir/secret"); err == nil {
+		t.Error("looked up a name below a link")
+	}
+}
