@@ -112,12 +112,14 @@ type Image struct {
 // VolumeState is what a volume is kept for.
 type VolumeState string
 
-// A volume is being made, a Pi's root, a Pi's former root, or gone.
+// A volume is being made, a Pi's root, a Pi's former root, no longer wanted,
+// or gone.
 const (
-	VolumeMaking  VolumeState = "making"
-	VolumeCurrent VolumeState = "current"
-	VolumeFormer  VolumeState = "former"
-	VolumeRemoved VolumeState = "removed"
+	VolumeMaking    VolumeState = "making"
+	VolumeCurrent   VolumeState = "current"
+	VolumeFormer    VolumeState = "former"
+	VolumeDiscarded VolumeState = "discarded"
+	VolumeRemoved   VolumeState = "removed"
 )
 
 // Volume is a root file system on the file server.

@@ -50,6 +50,7 @@ type DHCPSeen struct {
 	MAC     MAC
 	Model   Model  // told by the packet; hostile input
 	Serial  uint32 // told by the packet; 0 = not told
+	ROM     bool   // sent by a boot ROM or boot loader, not by an operating system
 	Second  bool   // bootcode.bin's own round, not the ROM's
 	Reason  string
 }
@@ -70,6 +71,7 @@ type TFTPSeen struct {
 type NFSSeen struct {
 	Client      netip.Addr
 	Connected   bool
+	Port        uint16 // of the client: tells one connection from the next
 	BytesIn     uint64
 	BytesOut    uint64
 	RTT         time.Duration

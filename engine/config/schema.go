@@ -1,0 +1,277 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"picloud/engine"
+)
+
+// Known is what the program that reads the configuration has to offer. A nil
+// list is not checked against.
+type Known struct {
+	Profiles   []string // switch profiles
+	NFSDrivers []string
+}
+
+// day is the longest time that any setting can mean.
+const day = 24 * time.Hour
+
+const portDoc = "A port that the switch numbers otherwise; belongs to the [[switch]] above it."
+
+// schema is every table and key of the file, in the order they are printed.
+func schema(known Known) []table {
+	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), sshTable(), guardParent()}
+	for i, g := range defaultGuards() {
+		tables = append(tables, guardTable(i, g))
+	}
+	return append(tables, switchTable(known), portMapTable(), segmentTable(), serverTable(), imageTable())
+}
+
+func topTable() table {
+	return single("", "The configuration of picloud serve.", func(c *Config) *Config { return c },
+		field{key: "rack", doc: "The rack's name, as people call it.", required: true, example: `"A3"`, show: true,
+			ref: ref(func(c *Config) any { return &c.Rack }), check: plainName()},
+		field{key: "state", doc: "Folder of the database, the volumes and the images.", required: true,
+			ref: ref(func(c *Config) any { return &c.State }), check: on(cleanPath)},
+	)
+}
+
+func bootTable() table {
+	fields := []field{
+		limit("power", engine.StagePower, "From power-on until something is heard. For each limit: a Pi that makes no\nprogress for so long is stalled; \"0s\" = no limit."),
+		limit("dhcp", engine.StageDHCP, "From the first DISCOVER until a boot file is asked for."),
+		limit("firmware", engine.StageFirmware, "From one block of a boot file to the next."),
+		limit("kernel", engine.StageKernel, "From the kernel being served until the root is mounted."),
+		limit("root", engine.StageRoot, "From the root being mounted until SSH answers."),
+	}
+	return single("boot", "How Pis are started and watched.", func(c *Config) *Boot { return &c.Boot }, append(fields,
+		field{key: "starting", doc: "So many Pis at once may be between power-on and kernel.",
+			ref: ref(func(b *Boot) any { return &b.Starting }), check: within(1, 10000)},
+		field{key: "hold", doc: "A power-cycle keeps the port off for so long.",
+			ref: ref(func(b *Boot) any { return &b.Hold }), check: between(100*time.Millisecond, 5*time.Minute)},
+		field{key: "failures", doc: "A batch stops after so many failed jobs.",
+			ref: ref(func(b *Boot) any { return &b.Failures }), check: within(1, 10000)},
+	)...)
+}
+
+func limit(key string, stage engine.Stage, doc string) field {
+	return field{key: key, doc: doc, ref: ref(func(b *Boot) any { return &b.Limits[stage] }), check: between(0, day)}
+}
+
+func dhcpTable() table {
+	return single("dhcp", "The DHCP server. It answers only the Pis below.", func(c *Config) *DHCP { return &c.DHCP },
+		field{key: "port", doc: "UDP port; the boot ROMs ask 67 only. 0 = any free one.",
+			ref: ref(func(d *DHCP) any { return &d.Port }), check: socketPort()},
+		field{key: "client_port", doc: "UDP port of the Pis.",
+			ref: ref(func(d *DHCP) any { return &d.ClientPort }), check: within(1, 65535)},
+		field{key: "reply", doc: "Where answers go: \"broadcast\", or \"unicast\" to the Pi's MAC.",
+			ref: ref(func(d *DHCP) any { return &d.Reply }), required: true, check: oneOf([]Reply{ReplyBroadcast, ReplyUnicast})},
+		field{key: "delay_3b", doc: "The Pi 3 boot ROM loops if it is answered at once.",
+			ref: ref(func(d *DHCP) any { return &d.Delay3B }), check: between(0, 10*time.Second)},
+		field{key: "nudge", doc: "Some Pi 3 boot ROMs look at a packet only when the next one comes: extra\nframes are sent to them, so far apart. \"0s\" = none.",
+			ref: ref(func(d *DHCP) any { return &d.Nudge }), check: between(0, 10*time.Second)},
+		field{key: "device", doc: "Bind to one interface, \"\" = all that the segments name.",
+			ref: ref(func(d *DHCP) any { return &d.Device }), check: interfaceName()},
+	)
+}
+
+func tftpTable() table {
+	return single("tftp", "The TFTP server, which gives the Pis their boot files.", func(c *Config) *TFTP { return &c.TFTP },
+		field{key: "port", doc: "UDP port; the boot ROMs ask 69 only. 0 = any free one.",
+			ref: ref(func(t *TFTP) any { return &t.Port }), check: socketPort()},
+		field{key: "max_transfers", doc: "So many transfers at once, of all Pis.",
+			ref: ref(func(t *TFTP) any { return &t.MaxTransfers }), check: within(1, 10000)},
+		field{key: "max_per_pi", doc: "So many transfers at once, of one Pi.",
+			ref: ref(func(t *TFTP) any { return &t.MaxPerPi }), check: within(1, 100)},
+		field{key: "timeout", doc: "A block that was not acknowledged is sent again after so long.",
+			ref: ref(func(t *TFTP) any { return &t.Timeout }), check: between(50*time.Millisecond, time.Minute)},
+	)
+}
+
+func nfsTable(known Known) table {
+	return single("nfs", "What gives the Pis their roots.", func(c *Config) *NFS { return &c.NFS },
+		field{key: "driver", doc: "\"demo\": a read-only server inside picloud, the only one there is now.",
+			ref: ref(func(n *NFS) any { return &n.Driver }), required: true, check: nfsDriver(known.NFSDrivers)},
+		field{key: "port", doc: "TCP port. 0 = any free one.",
+			ref: ref(func(n *NFS) any { return &n.Port }), check: socketPort()},
+		field{key: "path", doc: "The exports are below this path, as the Pi's kernel command line has it.",
+			ref: ref(func(n *NFS) any { return &n.Path }), required: true, check: exportPath()},
+	)
+}
+
+// laterDrivers are NFS servers that people will look for and that are not
+// there yet.
+var laterDrivers = []string{"kernel", "ganesha"}
+
+func nfsDriver(drivers []string) func(any) *fault {
+	known := oneOf(drivers)
+	return on(func(driver string) *fault {
+		f := known(&driver)
+		for _, later := range laterDrivers {
+			if f != nil && driver == later {
+				return faultf(quoted(drivers), "%s is not there yet: it comes with a later release", show(driver))
+			}
+		}
+		return f
+	})
+}
+
+func sshTable() table {
+	return single("ssh", "The probe that tells that a Pi is up: its SSH banner.", func(c *Config) *SSH { return &c.SSH },
+		field{key: "port", doc: "TCP port on the Pi.",
+			ref: ref(func(s *SSH) any { return &s.Port }), check: within(1, 65535)},
+		field{key: "every", doc: "Time between two probes of one Pi.",
+			ref: ref(func(s *SSH) any { return &s.Every }), check: between(100*time.Millisecond, time.Hour)},
+		field{key: "timeout", doc: "For the connection and the banner.",
+			ref: ref(func(s *SSH) any { return &s.Timeout }), check: between(50*time.Millisecond, time.Minute)},
+	)
+}
+
+// guardParent lets [guard] stand above the verbs' tables; it has no keys.
+func guardParent() table {
+	return single("guard", "", func(c *Config) *Config { return c })
+}
+
+// guardTable is the table of the i-th verb.
+func guardTable(i int, g Guard) table {
+	verb, _ := engine.FindVerb(g.Verb)
+	kinds := strings.Join(guardNames(), ", ")
+	t := single("guard."+string(g.Verb), fmt.Sprintf("What stands between a key and %s: %s.", g.Verb, verb.Help),
+		func(c *Config) *Guard { return &c.Guard[i] },
+		field{key: "free", doc: "For a Pi that nobody has: " + kinds + ".",
+			ref: ref(func(g *Guard) any { return &g.Free })},
+		field{key: "rented", doc: "For a Pi that a customer has: " + kinds + ".",
+			ref: ref(func(g *Guard) any { return &g.Rented })},
+		field{key: "delay", doc: "Length of a count-down.",
+			ref: ref(func(g *Guard) any { return &g.Delay }), check: between(time.Second, time.Minute)},
+	)
+	t.owners = func(c *Config, yield func(i, j int, owner any)) {
+		for i := range c.Guard {
+			if c.Guard[i].Verb == g.Verb {
+				yield(0, 0, &c.Guard[i])
+			}
+		}
+	}
+	return t
+}
+
+func switchTable(known Known) table {
+	profile := `"rfc3621"`
+	doc := "Which tables and columns the switch has."
+	if len(known.Profiles) > 0 {
+		profile = quote(known.Profiles[0])
+		doc = "Which tables and columns the switch has: " + strings.Join(known.Profiles, ", ") + "."
+	}
+	return many("switch", "A PoE switch, one table each.", func(c *Config) *[]Switch { return &c.Switches }, DefaultSwitch,
+		func(s *Switch) string { return title("switch", s.Name) },
+		field{key: "name", doc: "As it is called in the rack.", required: true, example: `"sw1"`, show: true,
+			ref: ref(func(s *Switch) any { return &s.Name }), check: plainName()},
+		field{key: "address", doc: "Of its SNMP agent, with the UDP port.", required: true, example: `"10.0.0.2:161"`, show: true,
+			ref: ref(func(s *Switch) any { return &s.Address }), check: on(agentAddress)},
+		field{key: "profile", doc: doc, required: true, example: profile, show: true,
+			ref: ref(func(s *Switch) any { return &s.Profile }), check: oneOf(known.Profiles)},
+		field{key: "version", doc: "SNMP version: \"2c\" or \"3\".", required: true,
+			ref: ref(func(s *Switch) any { return &s.Version }), check: oneOf([]string{SNMPv2c, SNMPv3})},
+		field{key: "credentials", doc: credentialsDoc(), example: `"/etc/picloud/sw1.secret"`, show: true,
+			ref: ref(func(s *Switch) any { return &s.CredentialsFile }), check: on(cleanPath)},
+		field{key: "ports", doc: "Number of ports on the faceplate.",
+			ref: ref(func(s *Switch) any { return &s.Ports }), check: within(1, 1024)},
+		field{key: "poll", doc: "Time between two readings of all ports.",
+			ref: ref(func(s *Switch) any { return &s.Poll }), check: between(100*time.Millisecond, time.Hour)},
+		field{key: "group", doc: "pethPsePortGroupIndex (RFC 3621) of its ports.",
+			ref: ref(func(s *Switch) any { return &s.Group }), check: within(1, 65535)},
+		field{key: "timeout", doc: "For one answer.",
+			ref: ref(func(s *Switch) any { return &s.Timeout }), check: between(10*time.Millisecond, time.Minute)},
+		field{key: "retries", doc: "After the first try.",
+			ref: ref(func(s *Switch) any { return &s.Retries }), check: within(0, 10)},
+	)
+}
+
+func portMapTable() table {
+	return portTable(
+		field{key: "port", doc: "On the faceplate.", required: true, example: "1",
+			ref: ref(func(p *PortMap) any { return &p.Port }), check: within(1, 1024)},
+		field{key: "group", doc: "pethPsePortGroupIndex (RFC 3621). 0, here and below: as the profile has it.",
+			ref: ref(func(p *PortMap) any { return &p.Group }), check: within(0, 65535)},
+		field{key: "index", doc: "pethPsePortIndex (RFC 3621).",
+			ref: ref(func(p *PortMap) any { return &p.Index }), check: within(0, 65535)},
+		field{key: "ifindex", doc: "ifIndex (RFC 2863).",
+			ref: ref(func(p *PortMap) any { return &p.IfIndex }), check: within(0, 1<<31-1)},
+		field{key: "bridge_port", doc: "dot1dBasePort (RFC 4188).",
+			ref: ref(func(p *PortMap) any { return &p.BridgePort }), check: within(0, 65535)},
+	)
+}
+
+func segmentTable() table {
+	return many("segment", "One VLAN to one Pi, one table each.", func(c *Config) *[]Segment { return &c.Segments },
+		func() Segment { return Segment{} }, func(s *Segment) string { return title("segment", s.Name) },
+		field{key: "name", doc: "Also the Pi's name and host name, unless pi is set.", required: true, example: `"a3-001"`, show: true,
+			ref: ref(func(s *Segment) any { return &s.Name }), check: on(hostLabel[string])},
+		field{key: "interface", doc: "The server's network interface.", required: true, example: `"eth0.101"`, show: true,
+			ref: ref(func(s *Segment) any { return &s.Interface }), check: interfaceName()},
+		field{key: "address", doc: "The server's address on it, with the mask.", required: true, example: `"10.64.0.1/30"`, show: true,
+			ref: ref(func(s *Segment) any { return &s.Address }), check: on(segmentAddress)},
+		field{key: "switch", doc: "The switch and its port that power the Pi.", required: true, example: `"sw1"`, show: true,
+			ref: ref(func(s *Segment) any { return &s.Switch })},
+		field{key: "port", required: true, example: "1", show: true,
+			ref: ref(func(s *Segment) any { return &s.Port }), check: within(1, 1024)},
+		field{key: "power", doc: "Whether the port gives power when the rack is first started. What a verb\nsays later is kept and wins; so it is with all that follows.",
+			ref: ref(func(s *Segment) any { return &s.Power })},
+		field{key: "pi", doc: "The Pi's name, if not the segment's.", example: `"a3-001"`,
+			ref: ref(func(s *Segment) any { return &s.Pi }), check: on(hostLabel[engine.PiName])},
+		field{key: "pi_address", doc: "The Pi's address; in a /30 it is the other one.", example: `"10.64.0.2"`,
+			ref: ref(func(s *Segment) any { return &s.PiAddress })},
+		field{key: "mac", doc: "What is known of the board.", example: `"b8:27:eb:12:34:56"`,
+			ref: ref(func(s *Segment) any { return &s.MAC }), check: on(unicastMAC)},
+		field{key: "serial", doc: "The last 8 hex digits.", example: `"12345678"`,
+			ref: ref(func(s *Segment) any { return &s.Serial })},
+		field{key: "model", doc: "3B, 3B+, 4B or 5.", example: `"4B"`,
+			ref:   ref(func(s *Segment) any { return &s.Model }),
+			check: oneOf([]engine.Model{engine.Model3B, engine.Model3BPlus, engine.Model4B, engine.Model5})},
+		field{key: "image", doc: "The [[image]] of its first root.", example: `"builtin"`,
+			ref: ref(func(s *Segment) any { return &s.Image })},
+		field{key: "life", doc: "new, ready or broken. If not set: live with a [[server]], ready with a mac\nor serial, else new.", example: `"ready"`,
+			ref:   ref(func(s *Segment) any { return &s.Life }),
+			check: oneOf([]engine.Life{engine.LifeNew, engine.LifeReady, engine.LifeBroken})},
+	)
+}
+
+func serverTable() table {
+	return many("server", "What a customer has, one table each.", func(c *Config) *[]Server { return &c.Servers },
+		func() Server { return Server{} }, func(s *Server) string { return title("server", s.Name) },
+		field{key: "name", doc: "The server's host name.", required: true, example: `"shop-web"`,
+			ref: ref(func(s *Server) any { return &s.Name }), check: on(hostLabel[string])},
+		field{key: "owner", doc: "Whose it is.", required: true, example: `"customer 1042"`,
+			ref: ref(func(s *Server) any { return &s.Owner }), check: on(text)},
+		field{key: "pi", doc: "The Pi it is on.", required: true, example: `"a3-001"`,
+			ref: ref(func(s *Server) any { return &s.Pi })},
+		field{key: "keys", doc: "Lines of root's authorized_keys.", example: exampleKey,
+			ref: ref(func(s *Server) any { return &s.Keys }), check: on(authorizedKeys)},
+	)
+}
+
+// exampleKey is a well-formed key: the base point of the curve, which is
+// nobody's.
+const exampleKey = `["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFhmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZmZm alice"]`
+
+func imageTable() table {
+	return many("image", "An operating system that roots are made from, one table each.", func(c *Config) *[]Image { return &c.Images },
+		func() Image { return Image{} }, func(i *Image) string { return title("image", i.Name) },
+		field{key: "name", doc: "\"builtin\" is the small one inside picloud.", required: true, example: `"builtin"`, show: true,
+			ref: ref(func(i *Image) any { return &i.Name }), check: form(imageForm, longestLabel, "lower-case letters, digits and . _ - between them, at most 63")},
+		field{key: "label", doc: "For people.", example: `"Raspberry Pi OS Lite"`,
+			ref: ref(func(i *Image) any { return &i.Label }), check: on(text)},
+		field{key: "path", doc: "A folder with a whole root, boot/firmware in it; not for \"builtin\".", example: `"/srv/images/trixie-lite"`,
+			ref: ref(func(i *Image) any { return &i.Path }), check: on(cleanPath)},
+	)
+}
+
+// title names an element of a [[table]] in messages.
+func title(kind, name string) string {
+	if name == "" {
+		return kind
+	}
+	return kind + " " + show(name)
+}

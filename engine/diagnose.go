@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"fmt"
+	"time"
+)
+
+// Names of faults, as scripts see them.
+const (
+	FaultBootLoop = "boot-loop"
+	FaultPower    = "poe-not-applied"
+)
+
+// rule is one reason why a Pi may be stuck: in which stage, by which evidence,
+// and what that means for the person in front of the rack.
+type rule struct {
+	at    Stage
+	fault string
+	match func(p *piState) bool
+	cause func(p *piState) string
+	hint  string
+}
+
+// diagnose finds the first rule that the evidence matches.
+func diagnose(p *piState, at Stage) Diagnosis {
+	for _, r := range rules {
+		if r.at == at && r.match(p) {
+			return Diagnosis{At: at, Fault: r.fault, Cause: r.cause(p), Hint: r.hint}
+		}
+	}
+	return Diagnosis{At: at, Fault: "silent", Cause: fmt.Sprintf("nothing was heard after %q", at.Meaning()), Hint: "power-cycle it (c); if that does not help, swap the board"}
+}
+
+func always(*piState) bool { return true }
+
+func says(format string, args ...func(*piState) any) func(*piState) string {
+	return func(p *piState) string {
+		values := make([]any, len(args))
+		for i, a := range args {
+			values[i] = a(p)
+		}
+		return fmt.Sprintf(format, values...)
+	}
+}
+
+func portOf(p *piState) any { return p.Segment.Port }
+
+// rules are tried in this order. Sources: facts of the boot ROMs as published
+// (raspberrypi/documentation boot-net, raspberrypi/firmware issues, RFC 3621).
+var rules = []rule{
+	{
+		StagePower, "poe-fault",
+		func(p *piState) bool {
+			return p.port.Detection == "fault" || p.port.Short > p.facts.shortBase || p.port.Overload > p.facts.overBase
+		},
+		says("%s reports a PoE fault (short circuit or overload)", portOf),
+		"swap the cable, then the PoE HAT; try another port",
+	},
+	{
+		StagePower, "poe-denied",
+		func(p *piState) bool {
+			return p.port.Detection == "otherFault" || p.port.Denied > p.facts.deniedBase && !p.port.Delivering
+		},
+		says("%s was denied power: over the switch's budget, or a class it does not give", portOf),
+		"free power on this switch, or move the Pi to another",
+	},
+	{
+		StagePower, "poe-not-applied",
+		func(p *piState) bool { return p.facts.powerErr != nil },
+		says("the switch did not power %s: %v", portOf, func(p *piState) any { return p.facts.powerErr }),
+		"check that the SNMP user may write, and the switch's own log",
+	},
+	{
+		StagePower, "no-device",
+		func(p *piState) bool { return p.port.Enabled && !p.port.Delivering },
+		says("%s is enabled but finds no PoE device (%v)", portOf, func(p *piState) any { return p.port.Detection }),
+		"check that a Pi with a PoE HAT is plugged in, and the cable",
+	},
+	{
+		StagePower, "no-link",
+		func(p *piState) bool { return p.port.LinkKnown && !p.port.LinkUp },
+		says("%s delivers power but has no link", portOf),
+		"swap the cable; then the board",
+	},
+	{
+		StagePower, "stp-blocked",
+		func(p *piState) bool { return p.facts.stp != "" && p.facts.discovers == 0 },
+		says("spanning tree kept %s in %v while the Pi asked for an address", portOf, func(p *piState) any { return p.facts.stp }),
+		"make it an edge port (PortFast), then power-cycle the Pi (c)",
+	},
+	{
+		StagePower, "swapped",
+		func(p *piState) bool { return p.other != nil },
+		says("another board answers on this port: %v", func(p *piState) any { return describeBoard(p.other) }),
+		":adopt it if the board was swapped, else put the right one back",
+	},
+	{
+		StagePower, "no-netboot",
+		always,
+		says("power and link are up on %s, but no DISCOVER came", portOf),
+		"3B: set its OTP boot bit; 4 and 5: BOOT_ORDER must contain 2 (network)",
+	},
+	{
+		StageDHCP, "offer-ignored",
+		func(p *piState) bool { return p.facts.offers > 0 },
+		says("it asked %v times, was offered its address %v times, and asked for no file",
+			func(p *piState) any { return p.facts.discovers }, func(p *piState) any { return p.facts.offers }),
+		"power-cycle it (c); a Pi 3 gives up after five tries",
+	},
+	{
+		StageDHCP, "no-offer",
+		always,
+		says("it asked %v times and no OFFER was sent", func(p *piState) any { return p.facts.discovers }),
+		"it may be marked broken or have no root; see the service's log",
+	},
+	{
+		StageFirmware, "tftp-stall",
+		func(p *piState) bool { return p.facts.failed != "" && p.facts.failed == p.facts.fileAsked },
+		says("it stopped in the middle of %v (%v of %v bytes)", func(p *piState) any { return p.facts.failed },
+			func(p *piState) any { return p.facts.failedAt }, func(p *piState) any { return p.facts.failedSize }),
+		"power-cycle it (c); if it stops there again, check cable and PoE voltage",
+	},
+	{
+		StageFirmware, "missing-file",
+		func(p *piState) bool { return p.facts.missingN > 0 && p.facts.missing == p.facts.fileAsked },
+		says("it stopped after %v, which is not in its boot folder", func(p *piState) any { return p.facts.missing }),
+		"reimage it (i), or put the file back in its /boot/firmware",
+	},
+	{
+		StageFirmware, "firmware-hang",
+		always,
+		says("it asked for nothing more after %v (%v files served)", func(p *piState) any { return p.facts.fileAsked },
+			func(p *piState) any { return p.facts.files }),
+		"power-cycle it (c)",
+	},
+	{
+		StageKernel, "nfs-refused",
+		func(p *piState) bool { return p.facts.nfsRefused != "" },
+		says("its root was refused: %v", func(p *piState) any { return p.facts.nfsRefused }),
+		"check nfsroot= in its cmdline.txt against its export",
+	},
+	{
+		StageKernel, "kernel-hang",
+		always,
+		says("%v was served whole, but it never mounted its root", func(p *piState) any { return p.facts.kernel }),
+		"check the kernel and device tree in its root; reimage it (i)",
+	},
+	{
+		StageRoot, "root-lost",
+		func(p *piState) bool { return !p.lost.IsZero() },
+		says("its root connection is gone since %v", func(p *piState) any { return p.lost.Format(time.TimeOnly) }),
+		"power-cycle it (c); look at the cable's error counters",
+	},
+	{
+		StageRoot, "no-ssh",
+		always,
+		says("its root is mounted, but SSH does not answer: %v", func(p *piState) any { return p.facts.sshErr }),
+		"look into its root: sshd, its host keys, its journal",
+	},
+}
+
+func bootLoop(p *piState, from Stage) Diagnosis {
+	return Diagnosis{
+		At: from, Fault: FaultBootLoop,
+		Cause: fmt.Sprintf("it has restarted by itself %d times, last from %s", p.restarts, from),
+		Hint:  "check PoE voltage and cable (brown-out), then its kernel",
+	}
+}
+
+// checkLimits stalls every Pi that made no progress for its stage's limit.
+func (r *rack) checkLimits(now time.Time) {
+	for _, p := range r.order {
+		stage, since := p.stage, p.progress
+		if stage == StageUp || stage == StageRoot {
+			if p.lost.IsZero() && stage == StageUp {
+				continue
+			}
+			if !p.lost.IsZero() {
+				stage, since = StageRoot, p.lost
+			}
+		}
+		if !stage.Booting() {
+			continue
+		}
+		if limit := r.e.cfg.Limits[stage]; limit > 0 && now.Sub(since) >= limit {
+			r.stall(p, now, diagnose(p, stage))
+		}
+	}
+}

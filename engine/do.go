@@ -1,0 +1,209 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// do checks a command against the rack as it is now, target by target, stores
+// the audit rows and jobs of those it accepts, and only then lets them act.
+func (r *rack) do(cmd Command) (Result, error) {
+	verb, ok := FindVerb(cmd.Verb)
+	if !ok {
+		return Result{}, fmt.Errorf("%w: %q", ErrNoSuchVerb, cmd.Verb)
+	}
+	if cmd.Actor.Role < verb.Role {
+		return Result{}, fmt.Errorf("%s %w %s (needs %s)", cmd.Actor.Role, ErrNotAllowed, verb.Name, verb.Role)
+	}
+	if cmd.Image != "" {
+		if _, ok := r.images[cmd.Image]; !ok {
+			return Result{}, fmt.Errorf("%s: no image %q", verb.Name, cmd.Image)
+		}
+	}
+	if err := r.flush(context.Background()); err != nil {
+		return Result{}, fmt.Errorf("%s: %w: nothing is done that could not be written down", verb.Name, err)
+	}
+	var res Result
+	var batchID int64
+	for _, t := range cmd.Targets {
+		p, err := r.check(verb, cmd, t)
+		if err != nil {
+			res.Refused = append(res.Refused, Refused{t.Pi, err})
+			continue
+		}
+		job := r.act(verb, cmd, p, batchID)
+		if job != 0 && batchID == 0 {
+			batchID = job
+		}
+		res.Accepted = append(res.Accepted, Accepted{t.Pi, job})
+	}
+	if err := r.flush(context.Background()); err != nil {
+		return res, fmt.Errorf("%s: %w", verb.Name, err) // no step of it begins either
+	}
+	return res, nil
+}
+
+// check says why a target may not be acted on, or returns it.
+func (r *rack) check(verb Verb, cmd Command, t Target) (*piState, error) {
+	p, ok := r.pis[t.Pi]
+	if !ok {
+		return nil, ErrNoSuchPi
+	}
+	if p.gen != t.Gen {
+		return nil, fmt.Errorf("%w (now %s)", ErrStale, p.view())
+	}
+	view := r.viewPi(p)
+	if why := verb.Refuse(&view); why != "" {
+		return nil, fmt.Errorf("%w: %s", ErrNotNow, why)
+	}
+	guard := r.e.Guards(verb.Name).For(&view)
+	if cmd.Passed < guard.Kind {
+		return nil, fmt.Errorf("%w (%s)", ErrGuard, guard.Kind)
+	}
+	if guard.Kind == GuardName && cmd.Typed != guardText(verb.Name, cmd.Targets) {
+		return nil, fmt.Errorf("%w: type %q", ErrGuard, guardText(verb.Name, cmd.Targets))
+	}
+	return p, nil
+}
+
+// guardText is what GuardName wants typed: the one Pi's name, or for many the
+// verb with their number.
+func guardText(verb VerbName, targets []Target) string {
+	if len(targets) == 1 {
+		return string(targets[0].Pi)
+	}
+	return fmt.Sprintf("%s %d", verb, len(targets))
+}
+
+// GuardText is what an actor has to type to pass GuardName.
+func GuardText(verb VerbName, targets []Target) string { return guardText(verb, targets) }
+
+// wanted is what each verb says the port should be from now on.
+var wanted = map[VerbName]bool{
+	VerbOn: true, VerbCycle: true, VerbReimage: true, VerbUndo: true, VerbOff: false, VerbBroken: false,
+}
+
+// lives is the life-cycle state that a verb sets.
+var lives = map[VerbName]func(*Pi) Life{
+	VerbBroken: func(*Pi) Life { return LifeBroken },
+	VerbReady: func(p *Pi) Life {
+		if p.Rented() {
+			return LifeLive
+		}
+		return LifeReady
+	},
+}
+
+// act writes the act down and starts it. It returns the job's number, 0 when
+// the act is over at once.
+func (r *rack) act(verb Verb, cmd Command, p *piState, batchID int64) int64 {
+	if verb.Name == VerbCancel {
+		audit := r.openAudit(verb.Name, cmd, p)
+		r.cancelJob(p.job, "cancelled by "+cmd.Actor.Name)
+		r.closeAudit(audit, "ok")
+		return 0
+	}
+	if verb.Name == VerbAdopt {
+		r.adopt(cmd, p)
+		return 0
+	}
+	audit := r.openAudit(verb.Name, cmd, p)
+	if on, ok := wanted[verb.Name]; ok {
+		p.Power = on
+	}
+	if life := lives[verb.Name]; life != nil {
+		p.Life, p.Note = life(&p.Pi), printable(cmd.Reason)
+	}
+	job := r.newJob(verb.Name, p, cmd.Actor.Name, batchID, audit)
+	r.prepareRoot(job, cmd.Image)
+	r.savePi(p)
+	r.saveJob(job)
+	r.logf(cmd.Actor.Name, p.Name, job.ID, "%s", verb.Name)
+	return job.ID
+}
+
+// prepareRoot names the volume that the job brings to the Pi.
+func (r *rack) prepareRoot(j *jobState, image string) {
+	switch VerbName(j.Verb) {
+	case VerbUndo:
+		j.Volume, j.Image = j.pi.Former, j.pi.FormerImage
+	case VerbReimage, verbDeploy:
+		j.Image = image
+		if image == "" {
+			j.Image = j.pi.Image
+		}
+		j.Volume = fmt.Sprintf("%s-%d", j.pi.Name, j.ID)
+		r.saveVolume(Volume{Name: j.Volume, Pi: j.Pi, Image: j.Image, State: VolumeMaking, Created: time.Now()})
+	}
+}
+
+func (r *rack) adopt(cmd Command, p *piState) {
+	audit := r.openAudit(VerbAdopt, cmd, p)
+	d := p.other
+	p.MAC, p.Serial = d.MAC, d.Serial
+	if d.Model != "" {
+		p.Model = d.Model
+	}
+	if p.Life == LifeNew {
+		p.Life = LifeReady
+	}
+	p.other = nil
+	r.savePi(p)
+	r.closeAudit(audit, "ok: "+describeBoard(d))
+	r.logf(cmd.Actor.Name, p.Name, 0, "adopt %s", describeBoard(d))
+	r.deployIfBare(p)
+}
+
+// wantPower follows, once per start of the service, the rule that is written
+// down for the port: a Pi that should be on is powered, and one without a root
+// gets its first.
+func (r *rack) wantPower(p *piState) {
+	if p.job != nil || p.Life == LifeBroken || p.Life == LifeNew {
+		return
+	}
+	if r.deployIfBare(p) || !p.Power || p.port.Enabled && p.port.Delivering {
+		return
+	}
+	r.newJob(VerbOn, p, SystemActor().Name, 0, r.openAudit(VerbOn, systemCommand("its port should be on"), p))
+}
+
+// deployIfBare gives a Pi that has an image and no root its first root.
+func (r *rack) deployIfBare(p *piState) bool {
+	if p.Volume != "" || p.Image == "" || !p.portSeen || p.job != nil {
+		return false
+	}
+	p.Power = true
+	j := r.newJob(verbDeploy, p, SystemActor().Name, 0, r.openAudit(verbDeploy, systemCommand("it has no root yet"), p))
+	r.prepareRoot(j, p.Image)
+	r.savePi(p)
+	r.saveJob(j)
+	return true
+}
+
+func systemCommand(why string) Command { return Command{Actor: SystemActor(), Reason: why} }
+
+func (r *rack) openAudit(verb VerbName, cmd Command, p *piState) int64 {
+	r.ids.Audit++
+	source := cmd.Actor.Source
+	if cmd.Actor.From.IsValid() {
+		source += " " + cmd.Actor.From.String()
+	}
+	row := AuditRow{
+		ID: r.ids.Audit, Time: time.Now(), Actor: cmd.Actor.Name, Source: source, Key: cmd.Actor.Key,
+		Verb: string(verb), Target: string(p.Name), Reason: printable(cmd.Reason),
+	}
+	r.open[row.ID] = row
+	r.changes.Audit = append(r.changes.Audit, row)
+	return row.ID
+}
+
+func (r *rack) closeAudit(id int64, result string) {
+	row, ok := r.open[id]
+	if !ok {
+		return
+	}
+	delete(r.open, id)
+	row.Result, row.Ended = printable(result), time.Now()
+	r.changes.Audit = append(r.changes.Audit, row)
+}

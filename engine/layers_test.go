@@ -1,0 +1,71 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// may says which of our packages each part of the tree may import, by prefix.
+// A package finds its row by the longest prefix.
+var may = map[string][]string{
+	"picloud":               {"picloud/"},
+	"picloud/engine":        nil,
+	"picloud/engine/config": {"picloud/engine"},
+	"picloud/engine/daemon": {"picloud/engine", "picloud/store", "picloud/netboot", "picloud/hw"},
+	"picloud/store":         {"picloud/engine"},
+	"picloud/tui":           {"picloud/engine", "picloud/tui"},
+	"picloud/netboot":       nil,
+	"picloud/hw":            nil,
+	"picloud/hw/sim":        {"picloud/hw/sim", "picloud/netboot/dhcp/wire", "picloud/netboot/bootfs/order"},
+}
+
+// TestImportsPointOneWay holds the packages against the table above. A
+// package may always import its own sub-packages.
+func TestImportsPointOneWay(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "picloud/...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var pkg struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&pkg); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		for _, imported := range pkg.Imports {
+			if strings.HasPrefix(imported, "picloud/") && !allowed(pkg.ImportPath, imported) {
+				t.Errorf("%s imports %s", pkg.ImportPath, imported)
+			}
+		}
+	}
+}
+
+func allowed(pkg, imported string) bool {
+	if within(imported, pkg) {
+		return true
+	}
+	row := ""
+	for prefix := range may {
+		if within(pkg, prefix) && len(prefix) > len(row) {
+			row = prefix
+		}
+	}
+	for _, prefix := range may[row] {
+		if within(imported, strings.TrimSuffix(prefix, "/")) {
+			return true
+		}
+	}
+	return false
+}
+
+func within(pkg, prefix string) bool { return pkg == prefix || strings.HasPrefix(pkg, prefix+"/") }

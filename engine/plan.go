@@ -1,0 +1,181 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// A stepDef is one kind of step: what it does outside the loop, and what it
+// changes in the rack when it is done. Both may be repeated after a crash.
+type stepDef struct {
+	run   func(ctx context.Context, e *Engine, w *work) error // nil: nothing to do outside
+	apply func(r *rack, p *piState, w *work, err error)       // in the loop, saved with the step
+	// waits marks steps that may be cut short when the job is cancelled.
+	waits bool
+}
+
+// work is what a step gets to see: copies, since it runs beside the loop.
+type work struct {
+	job     Job
+	pi      Pi
+	person  Person
+	discard []string // volumes to remove
+	reading *PortReading
+	percent func(done, total int64)
+}
+
+// Step names.
+const (
+	stepClone       = "clone"
+	stepPersonalise = "personalise"
+	stepPowerOff    = "power-off"
+	stepHold        = "hold"
+	stepSwitchRoot  = "switch-root"
+	stepPublish     = "publish"
+	stepWithdraw    = "withdraw"
+	stepPowerOn     = "power-on"
+	stepBoot        = "boot"
+	stepTidy        = "tidy"
+)
+
+// plans are the steps of each verb that is a job. verbDeploy is the engine's
+// own: it gives a Pi its first root.
+var plans = map[VerbName][]string{
+	VerbOn:      {stepPowerOn, stepBoot},
+	VerbOff:     {stepPowerOff},
+	VerbCycle:   {stepPowerOff, stepHold, stepPowerOn, stepBoot},
+	VerbReimage: {stepClone, stepPersonalise, stepPowerOff, stepSwitchRoot, stepPublish, stepPowerOn, stepBoot, stepTidy},
+	VerbUndo:    {stepPowerOff, stepSwitchRoot, stepPublish, stepPowerOn, stepBoot},
+	VerbBroken:  {stepPowerOff, stepWithdraw},
+	VerbReady:   {stepPublish},
+	verbDeploy:  {stepClone, stepPersonalise, stepSwitchRoot, stepPublish, stepPowerOn, stepBoot},
+}
+
+const verbDeploy VerbName = "deploy"
+
+var stepDefs = map[string]stepDef{
+	stepClone: {run: func(ctx context.Context, e *Engine, w *work) error {
+		return e.cfg.Roots.Clone(ctx, w.job.Image, w.job.Volume, w.percent)
+	}},
+	stepPersonalise: {run: func(ctx context.Context, e *Engine, w *work) error {
+		return e.cfg.Roots.Personalise(ctx, w.job.Volume, w.person)
+	}},
+	stepPowerOff: {run: setPower(false), apply: applyReading},
+	stepHold: {waits: true, run: func(ctx context.Context, e *Engine, _ *work) error {
+		return sleep(ctx, e.cfg.Hold)
+	}},
+	stepSwitchRoot: {apply: applySwitchRoot},
+	stepPublish: {run: func(ctx context.Context, e *Engine, w *work) error {
+		if w.pi.Volume == "" {
+			return nil
+		}
+		return e.cfg.Roots.Publish(ctx, w.pi, w.pi.Volume)
+	}},
+	stepWithdraw: {run: func(ctx context.Context, e *Engine, w *work) error {
+		return e.cfg.Roots.Withdraw(ctx, w.pi)
+	}},
+	stepPowerOn: {run: setPower(true), apply: applyPowerOn},
+	stepBoot:    {waits: true, run: waitForBoot},
+	stepTidy:    {run: removeDiscarded, apply: applyTidy},
+}
+
+func setPower(on bool) func(context.Context, *Engine, *work) error {
+	return func(ctx context.Context, e *Engine, w *work) error {
+		reading, err := e.cfg.Power.SetPower(ctx, w.pi.Segment.Port, on)
+		if reading.Port != 0 {
+			w.reading = &reading
+		}
+		return err
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func applyReading(r *rack, p *piState, w *work, _ error) {
+	if w.reading != nil {
+		r.seePort(p, time.Now(), *w.reading)
+	}
+}
+
+// applyPowerOn also stalls a Pi whose port could not be powered: no boot
+// would ever begin that could stall.
+func applyPowerOn(r *rack, p *piState, w *work, err error) {
+	applyReading(r, p, w, err)
+	p.facts.powerErr = nil
+	if err == nil || errors.Is(err, context.Canceled) || p.port.Delivering {
+		return
+	}
+	now := time.Now()
+	if p.boot == nil || p.stage == StageOff {
+		r.startBoot(p, StagePower, now, "power was asked for")
+	}
+	p.facts.powerErr = errors.New(printable(err.Error()))
+	if p.stage != StageStalled {
+		r.stall(p, now, diagnose(p, StagePower))
+	}
+}
+
+// applySwitchRoot makes the job's volume the Pi's root and keeps the present
+// one as the former. In the one transaction: a crash leaves either.
+func applySwitchRoot(r *rack, p *piState, w *work, err error) {
+	if err != nil || p.Volume == w.job.Volume {
+		return
+	}
+	older, olderImage := p.Volume, p.Image
+	if p.Former != "" && p.Former != w.job.Volume {
+		r.markVolume(p.Former, VolumeDiscarded)
+	}
+	r.markVolume(older, VolumeFormer)
+	r.markVolume(w.job.Volume, VolumeCurrent)
+	p.Volume, p.Image = w.job.Volume, w.job.Image
+	p.Former, p.FormerImage = older, olderImage
+	if older == "" {
+		p.FormerImage = ""
+	}
+	r.savePi(p)
+}
+
+// waitForBoot waits for the loop to say that the Pi is up or stalled.
+func waitForBoot(ctx context.Context, e *Engine, w *work) error {
+	reply := make(chan error, 1)
+	select {
+	case e.steps <- stepMessage{kind: stepWatch, job: w.job.ID, watch: reply, reply: make(chan error, 1)}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func removeDiscarded(ctx context.Context, e *Engine, w *work) error {
+	for _, v := range w.discard {
+		if err := e.cfg.Roots.Remove(ctx, v); err != nil {
+			return fmt.Errorf("remove the root %s, which nothing uses any more: %w", v, err)
+		}
+	}
+	return nil
+}
+
+func applyTidy(r *rack, _ *piState, w *work, err error) {
+	if err != nil {
+		return
+	}
+	for _, v := range w.discard {
+		r.markVolume(v, VolumeRemoved)
+	}
+}

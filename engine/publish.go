@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// publishBootTable replaces the table that packets are answered from, when it
+// would be another.
+func (r *rack) publishBootTable() {
+	old := r.e.bootTable.Load()
+	t := &BootTable{
+		segments: make(map[string]BootEntry, len(r.order)),
+		clients:  make(map[netip.Addr]BootEntry, len(r.order)),
+	}
+	same := old != nil && len(old.segments) == len(r.order)
+	for _, p := range r.order {
+		entry := BootEntry{
+			Pi: p.Name, Segment: p.Segment, MAC: p.MAC, Model: p.Model, Serial: p.Serial,
+			Volume: p.Volume, Image: p.Image, Host: r.person(p).Hostname, Allowed: p.mayBoot(),
+		}
+		t.segments[p.Segment.Name] = entry
+		t.clients[p.Segment.Addr.Addr()] = entry
+		same = same && old.segments[p.Segment.Name] == entry
+	}
+	if !same {
+		r.e.bootTable.Store(t)
+	}
+}
+
+// publishSnapshot shows the rack as it is now to whoever looks.
+func (r *rack) publishSnapshot() {
+	r.dirty = false
+	s := &Snapshot{
+		At: time.Now(), Rack: r.name, Log: r.log, Warnings: r.warnings(),
+		Pis: make([]PiView, len(r.order)), index: make(map[PiName]int, len(r.order)),
+	}
+	r.gen++
+	s.Gen = r.gen
+	for i, p := range r.order {
+		s.Pis[i] = r.viewPi(p)
+		s.index[p.Name] = i
+		s.Counts.add(s.Pis[i].Stage)
+	}
+	r.viewSwitches(s)
+	r.viewJobs(s)
+	for _, img := range r.images {
+		s.Images = append(s.Images, img)
+	}
+	slices.SortFunc(s.Images, func(a, b Image) int { return cmp.Compare(a.Name, b.Name) })
+	r.e.snapshot.Store(s)
+	r.e.viewers.put(s)
+}
+
+func (c *Counts) add(s Stage) {
+	c.Total++
+	switch {
+	case s == StageUp:
+		c.Up++
+	case s == StageStalled:
+		c.Stalled++
+	case s == StageOff:
+		c.Off++
+	case s == StageUnknown:
+		c.Unknown++
+	default:
+		c.Booting++
+	}
+}
+
+func (r *rack) warnings() []string {
+	var w []string
+	if r.storeErr != nil {
+		w = append(w, fmt.Sprintf("nothing can be stored, so nothing can be done: %v", r.storeErr))
+	}
+	if r.dropped > 0 {
+		w = append(w, fmt.Sprintf("%d observations were dropped in a flood", r.dropped))
+	}
+	return w
+}
+
+func (r *rack) viewSwitches(s *Snapshot) {
+	s.PoE.Complete = true
+	for _, st := range r.switches {
+		v := SwitchView{
+			Name: st.Name, Ports: st.Ports, Answered: st.answered, Err: st.err,
+			Uptime: st.reading.Uptime, Description: printable(st.reading.Description), BudgetWatts: st.reading.BudgetWatts,
+			Pis: make([]int, st.Ports),
+		}
+		for port := range v.Pis {
+			v.Pis[port] = -1
+			if p := r.byPort[PortID{st.Name, port + 1}]; p != nil {
+				v.Pis[port] = s.index[p.Name]
+			}
+		}
+		for _, port := range st.reading.Ports {
+			v.Milliwatts += port.Milliwatts
+		}
+		if st.answered.IsZero() && st.err == "" {
+			v.Err = "not heard yet"
+		}
+		s.PoE.BudgetWatts += v.BudgetWatts
+		if st.silent() {
+			s.PoE.Complete = false
+		} else {
+			s.PoE.Milliwatts += v.Milliwatts
+		}
+		s.Switches = append(s.Switches, v)
+	}
+}
+
+// viewPi is the Pi as people see it.
+func (r *rack) viewPi(p *piState) PiView {
+	v := PiView{
+		Name: p.Name, Gen: p.gen, Port: p.Segment.Port, Segment: p.Segment, Model: p.Model, Serial: p.Serial,
+		MAC: p.MAC, Addr: p.Segment.Addr.Addr(), Life: p.Life, Note: p.Note, Server: p.Server,
+		PowerAt: p.portAt, Wanted: p.Power, Stage: p.view(), Since: p.since, LastStage: p.before, Diagnosis: p.diag,
+		Root: p.Volume, Former: p.Former, Image: p.Image, NFS: p.nfs, NFSAt: p.nfsAt, Seen: p.other, SeenAt: p.otherAt,
+	}
+	if s, ok := r.servers[p.Server]; ok {
+		v.Owner = s.Owner
+	}
+	if v.Stage == StageUnknown {
+		v.LastStage = p.stage
+		if p.sw != nil && !p.sw.answered.IsZero() {
+			v.Since = p.sw.answered
+		}
+	} else {
+		v.Power = powerView(p.port)
+		v.Milliwatts, v.HasWatts = p.port.Milliwatts, p.port.HasWatts
+		v.Link = linkWord(p.port)
+	}
+	if p.job != nil {
+		v.Job = p.job.viewOf()
+	}
+	if p.boot != nil {
+		b := *p.boot
+		b.Events = b.Events[:len(b.Events):len(b.Events)] // appended to, never changed
+		v.Boot = &b
+	}
+	return v
+}
+
+func powerView(p PortReading) PowerView {
+	switch {
+	case p.Delivering:
+		return PowerOn
+	case p.Enabled:
+		return PowerSearching
+	default:
+		return PowerOff
+	}
+}
+
+func linkWord(p PortReading) string {
+	switch {
+	case !p.LinkKnown:
+		return ""
+	case p.LinkUp:
+		return "up"
+	default:
+		return "down"
+	}
+}
+
+func (r *rack) viewJobs(s *Snapshot) {
+	for _, j := range r.jobs {
+		s.Jobs = append(s.Jobs, *j.viewOf())
+	}
+	slices.SortFunc(s.Jobs, func(a, b JobView) int { return cmp.Compare(a.ID, b.ID) })
+	s.Jobs = append(s.Jobs, r.ended...)
+}
+
+func (j *jobState) viewOf() *JobView {
+	v := &JobView{
+		ID: j.ID, Batch: j.Batch, Verb: j.Verb, Pi: j.Pi, Actor: j.Actor, State: j.State,
+		StepNo: min(j.Step+1, len(j.Steps)), Steps: len(j.Steps), Percent: int(j.percent.Load()),
+		Since: j.Created, Ended: j.Ended, Error: j.Error,
+	}
+	if len(j.Steps) > 0 {
+		v.Step = j.Steps[v.StepNo-1].Name
+	}
+	return v
+}
