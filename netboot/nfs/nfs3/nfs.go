@@ -13,7 +13,7 @@ import (
 // Sizes that FSINFO tells the client (RFC 1813, section 3.3.19).
 const (
 	maxRead    = 64 << 10
-	maxWrite   = 4 << 10
+	maxWrite   = 8 << 10 // libnfs refuses to mount with less
 	maxReadDir = 64 << 10
 )
 
