@@ -173,7 +173,7 @@ func (b *bench) poll(ctx context.Context, e *Engine) {
 		b.mu.Lock()
 		for port := range b.up {
 			client := segment(port.Port - 1).Addr.Addr()
-			e.Observe(Observation{Time: time.Now(), NFS: &NFSSeen{Client: client, Connected: true, Port: 900, BytesIn: 100}})
+			e.Observe(Observation{Time: time.Now(), NFS: &NFSSeen{Client: client, Connected: true, Since: time.Unix(900, 0), BytesIn: 100}})
 			e.Observe(Observation{Time: time.Now(), SSH: &SSHSeen{Client: client, Banner: "SSH-2.0-test"}})
 		}
 		b.mu.Unlock()
@@ -254,7 +254,7 @@ func (b *bench) boot(ctx context.Context, id PortID) {
 		{StageFirmware, Observation{TFTP: &TFTPSeen{Client: client, Kind: "requested", Name: "start4.elf"}}},
 		{StageFirmware, Observation{TFTP: &TFTPSeen{Client: client, Kind: "served", Name: "start4.elf", Bytes: 10}}},
 		{StageKernel, Observation{TFTP: &TFTPSeen{Client: client, Kind: "served", Name: "kernel8.img", Bytes: 10, Kernel: true}}},
-		{StageRoot, Observation{NFS: &NFSSeen{Client: client, Connected: true, Port: 900, BytesIn: 100}}},
+		{StageRoot, Observation{NFS: &NFSSeen{Client: client, Connected: true, Since: time.Unix(900, 0), BytesIn: 100}}},
 		{StageUp, Observation{SSH: &SSHSeen{Client: client, Banner: "SSH-2.0-test"}}},
 	} {
 		_ = sleep(ctx, 500*time.Millisecond)
@@ -633,13 +633,13 @@ func TestDeadPeersConnectionIsNoSignOfLife(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 200 { // the file server still shows the connection of before the cycle
-			b.e.Observe(Observation{Time: time.Now(), NFS: &NFSSeen{Client: segment(0).Addr.Addr(), Connected: true, Port: 900, BytesIn: 100}})
+			b.e.Observe(Observation{Time: time.Now(), NFS: &NFSSeen{Client: segment(0).Addr.Addr(), Connected: true, Since: time.Unix(900, 0), BytesIn: 100}})
 			time.Sleep(100 * time.Millisecond)
 		}
 		if s := b.pi("t-000").Stage; s != StageKernel {
 			t.Errorf("stage %s, want kernel: the connection is a dead peer's", s)
 		}
-		b.e.Observe(Observation{Time: time.Now(), NFS: &NFSSeen{Client: segment(0).Addr.Addr(), Connected: true, Port: 901, BytesIn: 7}})
+		b.e.Observe(Observation{Time: time.Now(), NFS: &NFSSeen{Client: segment(0).Addr.Addr(), Connected: true, Since: time.Unix(901, 0), BytesIn: 7}})
 		time.Sleep(time.Second)
 		if s := b.pi("t-000").Stage; s != StageRoot {
 			t.Errorf("stage %s, want nfs: a new connection", s)

@@ -71,7 +71,7 @@ type TFTPSeen struct {
 type NFSSeen struct {
 	Client      netip.Addr
 	Connected   bool
-	Port        uint16 // of the client: tells one connection from the next
+	Since       time.Time // when the connection was first seen: tells one from the next
 	BytesIn     uint64
 	BytesOut    uint64
 	RTT         time.Duration

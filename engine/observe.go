@@ -378,7 +378,7 @@ func (r *rack) seeNFS(at time.Time, n *NFSSeen) {
 		return
 	}
 	p.lost = time.Time{}
-	r.reach(p, StageRoot, at, fmt.Sprintf("root mounted, from port %d", n.Port))
+	r.reach(p, StageRoot, at, "its root is mounted")
 }
 
 // stale tells whether a connection is only the file server's memory of a Pi
@@ -391,10 +391,10 @@ func (p *piState) stale(n *NFSSeen) bool {
 		stage = p.before
 	}
 	if stage < StageKernel && !p.running {
-		p.mark = nfsMark{set: true, port: n.Port, bytes: n.BytesIn}
+		p.mark = nfsMark{set: true, since: n.Since, bytes: n.BytesIn}
 		return true
 	}
-	return p.mark.set && p.mark.port == n.Port && p.mark.bytes == n.BytesIn
+	return p.mark.set && p.mark.since.Equal(n.Since) && p.mark.bytes == n.BytesIn
 }
 
 func (r *rack) seeSSH(at time.Time, s *SSHSeen) {

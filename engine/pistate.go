@@ -60,7 +60,7 @@ type facts struct {
 // nfsMark is a connection that is no sign of life; see stale.
 type nfsMark struct {
 	set   bool
-	port  uint16
+	since time.Time
 	bytes uint64
 }
 

@@ -35,7 +35,7 @@ func between(low, high time.Duration) func(any) *fault {
 	})
 }
 
-// udpPort checks the number of a socket that the server opens.
+// socketPort checks the number of a socket that the server opens.
 func socketPort() func(any) *fault { return within(0, 65535) }
 
 // oneOf checks a text against a list; a nil list checks nothing.
@@ -195,24 +195,14 @@ func agentAddress(a netip.AddrPort) *fault {
 	return nil
 }
 
-// authorizedKeys checks lines of authorized_keys (sshd(8)): each has a known
-// kind of key followed by its base64, which starts with that kind again (RFC
-// 4253, section 6.6).
-func authorizedKeys(keys []string) *fault {
-	for i, k := range keys {
-		if f := authorizedKey(k); f != nil {
-			f.message = fmt.Sprintf("key %d %s", i+1, f.message)
-			return f
-		}
-	}
-	return nil
-}
-
 var keyKinds = []string{
 	"ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
 	"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com",
 }
 
+// authorizedKey checks a line of authorized_keys (sshd(8)): a known kind of key
+// followed by its base64, which starts with that kind again (RFC 4253, section
+// 6.6).
 func authorizedKey(line string) *fault {
 	const most = 8192 // sshd's own limit of a line
 	const remedy = `the one line of a .pub file, such as "ssh-ed25519 AAAA… name"`

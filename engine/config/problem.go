@@ -56,10 +56,16 @@ func (l *problems) add(at position, message, remedy string) {
 }
 
 // sorted returns the problems in the file's order; those without a place come
-// first.
+// first, those of other files (credentials) last.
 func (l *problems) sorted() []Problem {
 	slices.SortStableFunc(l.found, func(a, b Problem) int {
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		if a.File != b.File && (a.File == l.file || b.File == l.file) {
+			if a.File == l.file {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	if l.more > 0 {
 		return append(l.found, Problem{File: l.file, Message: fmt.Sprintf("and %d more mistakes", l.more)})

@@ -28,6 +28,7 @@ type field struct {
 	required bool
 	example  string // TOML, for keys that have no default
 	show     bool   // the template has the example as a setting, not as a comment
+	secret   bool   // never shown in a message
 	check    func(value any) *fault
 }
 

@@ -18,25 +18,26 @@ import (
 // snmpPort is taken for a switch address without a port (RFC 3417, section 3).
 const snmpPort = 161
 
-// decode reads a TOML value into what target points to. For a list, where is
-// the element at fault, nil for the value itself.
-func decode(v *unstable.Node, target any) (f *fault, where *unstable.Node) {
+// decode reads a TOML value, other than a list, into what target points to.
+func decode(v *unstable.Node, target any) *fault {
 	switch t := target.(type) {
 	case *int:
-		return decodeInt(v, t), nil
+		return decodeInt(v, t)
 	case *bool:
 		if v.Kind != unstable.Bool {
-			return faultf("true or false, without quotes", "want true or false, got %s", kindName(v)), nil
+			return faultf("true or false, without quotes", "want true or false, got %s", kindName(v))
 		}
 		*t = string(v.Data) == "true"
-		return nil, nil
-	case *[]string:
-		return decodeStrings(v, t)
+		return nil
 	}
 	if v.Kind != unstable.String {
-		return faultf(quoteRemedy(v), "want text in quotes, got %s", kindName(v)), nil
+		return wantText(v)
 	}
-	return decodeText(string(v.Data), target), nil
+	return decodeText(string(v.Data), target)
+}
+
+func wantText(v *unstable.Node) *fault {
+	return faultf(quoteRemedy(v), "want text in quotes, got %s", kindName(v))
 }
 
 // quoteRemedy shows the value as the text it should have been, if it is short.
@@ -57,20 +58,6 @@ func decodeInt(v *unstable.Node, target *int) *fault {
 	}
 	*target = int(n)
 	return nil
-}
-
-func decodeStrings(v *unstable.Node, target *[]string) (*fault, *unstable.Node) {
-	if v.Kind != unstable.Array {
-		return faultf(`["one", "two"]`, "want a list of texts, got %s", kindName(v)), nil
-	}
-	for it := v.Children(); it.Next(); {
-		e := it.Node()
-		if e.Kind != unstable.String {
-			return faultf(quoteRemedy(e), "want text in quotes, got %s", kindName(e)), e
-		}
-		*target = append(*target, string(e.Data))
-	}
-	return nil, nil
 }
 
 // decodeText reads those values that stand in quotes. An empty text is the
