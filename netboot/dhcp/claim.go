@@ -13,11 +13,14 @@ type claim struct {
 // never given to two: a table that has it twice is wrong, and two Pis with one
 // address break each other in ways that are hard to find.
 type claims struct {
-	max int
-	by  map[netip.Addr]claim
+	least   int // up to this size there is no sweep
+	sweepAt int // the size at which the next sweep is due
+	by      map[netip.Addr]claim
 }
 
-func newClaims(max int) *claims { return &claims{max: max, by: make(map[netip.Addr]claim)} }
+func newClaims(least int) *claims {
+	return &claims{least: least, sweepAt: least, by: make(map[netip.Addr]claim)}
+}
 
 // take claims the address of e's reservation. It fails if another Pi was
 // answered with the address and the table still has it down for that one.
@@ -28,7 +31,7 @@ func (c *claims) take(e *Event, table Table) (former claim, ok bool) {
 	if found && former.pi != p && former.stands(table) {
 		return former, false
 	}
-	if !found && len(c.by) >= c.max {
+	if !found && len(c.by) >= c.sweepAt {
 		c.sweep(table)
 	}
 	c.by[addr] = claim{in: e.Ingress, pi: p, res: e.Reservation}
@@ -42,11 +45,13 @@ func (c claim) stands(table Table) bool {
 }
 
 // sweep forgets the claims that no longer stand. What is left is bounded by
-// the table's own size.
+// the table's own size; and since the next sweep comes when it has doubled,
+// sweeping costs each new claim a constant.
 func (c *claims) sweep(table Table) {
 	for addr, cl := range c.by {
 		if !cl.stands(table) {
 			delete(c.by, addr)
 		}
 	}
+	c.sweepAt = max(c.least, 2*len(c.by))
 }

@@ -36,6 +36,7 @@ type limiter struct {
 	burst   float64
 	max     int
 	buckets map[source]*bucket
+	swept   time.Time
 	// flooding are the sources with suppressed messages.
 	flooding map[source]*bucket
 }
@@ -79,9 +80,14 @@ func (l *limiter) refill(b *bucket, now time.Time) {
 	}
 }
 
-// sweep forgets the sources whose buckets are full: they are as new. It
-// returns false if there are none.
+// sweep forgets the sources whose buckets are full: they are as new. It makes
+// room, if there is any, once a second at most: it is not to be a way to keep
+// the server busy.
 func (l *limiter) sweep(now time.Time) bool {
+	if now.Sub(l.swept) < time.Second {
+		return false
+	}
+	l.swept = now
 	for s, b := range l.buckets {
 		if l.refill(b, now); b.tokens >= l.burst && b.suppressed == 0 {
 			delete(l.buckets, s)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -351,7 +352,11 @@ func (s *Server) replyLate(d *Decision) {
 }
 
 func (s *Server) reply(d *Decision) {
-	if err := s.cfg.Conn.WriteTo(d.Reply, s.egress(d)); err != nil {
+	err := s.cfg.Conn.WriteTo(d.Reply, s.egress(d))
+	if errors.Is(err, net.ErrClosed) {
+		return // Serve is ending
+	}
+	if err != nil {
 		s.fail(d, ReasonSend, err)
 		return
 	}

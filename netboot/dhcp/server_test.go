@@ -411,3 +411,34 @@ func TestClaimsAreSwept(t *testing.T) {
 		t.Errorf("%d claims are kept", len(c.by))
 	}
 }
+
+// countingTable reserves one address for each MAC address, and counts.
+type countingTable struct{ lookups int }
+
+func (c *countingTable) Lookup(_ Ingress, mac MAC) (Reservation, Verdict) {
+	c.lookups++
+	r := docRow(mac).res
+	r.Addr = netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 1, mac[4], mac[5]}), 16)
+	return r, Known
+}
+
+// A rack larger than the limits must not make each message cost a sweep.
+func TestSweepsAreRare(t *testing.T) {
+	const pis = 10000
+	c, l, table := newClaims(10), newLimiter(Limits{Rate: 1, Burst: 1, Sources: 10}), &countingTable{}
+	for i := range pis {
+		mac := MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}
+		res, _ := table.Lookup(docIngress, mac)
+		e := &Event{Ingress: docIngress, MAC: mac, Reservation: res}
+		if _, ok := c.take(e, table); !ok {
+			t.Fatal("claim refused")
+		}
+		l.allow(e, bubbleStart.Add(time.Duration(i)*time.Microsecond))
+	}
+	if len(c.by) != pis || table.lookups > 4*pis {
+		t.Errorf("%d claims, %d lookups", len(c.by), table.lookups)
+	}
+	if l.swept != bubbleStart.Add(10*time.Microsecond) {
+		t.Errorf("swept again at %v", l.swept)
+	}
+}
