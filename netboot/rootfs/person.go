@@ -1,0 +1,237 @@
+package rootfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+)
+
+// ErrInvalidPerson means that a [Person] has a host name or a key that cannot
+// be written; the error says which.
+var ErrInvalidPerson = errors.New("invalid person")
+
+// Person is what makes a root one Pi's own.
+type Person struct {
+	// Hostname is one label of RFC 1123, section 2.1, in lower case.
+	Hostname string
+	// AuthorizedKeys are SSH public keys, each "type base64 [comment]", that
+	// may log in as root. Options such as command= are refused. None leaves
+	// no key in the root.
+	AuthorizedKeys []string
+}
+
+const defaultHosts = `127.0.0.1	localhost
+::1		localhost ip6-localhost ip6-loopback
+ff02::1		ip6-allnodes
+ff02::2		ip6-allrouters
+`
+
+// maxHosts is how long an existing /etc/hosts may be to be kept.
+const maxHosts = 64 << 10
+
+// Validate returns nil if p can be written, else an error that wraps
+// [ErrInvalidPerson].
+func (p Person) Validate() error {
+	if err := checkHostname(p.Hostname); err != nil {
+		return fmt.Errorf("%w: host name %.70q: %w", ErrInvalidPerson, p.Hostname, err)
+	}
+	if len(p.AuthorizedKeys) > maxKeys {
+		return fmt.Errorf("%w: %d keys, at most %d", ErrInvalidPerson, len(p.AuthorizedKeys), maxKeys)
+	}
+	for i, k := range p.AuthorizedKeys {
+		if _, err := checkKey(k); err != nil {
+			return fmt.Errorf("%w: key %d: %w", ErrInvalidPerson, i+1, err)
+		}
+	}
+	return nil
+}
+
+func checkHostname(name string) error {
+	if len(name) < 1 || len(name) > 63 {
+		return errors.New("want 1 to 63 characters")
+	}
+	for i, r := range name {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+		case r == '-' && i > 0 && i < len(name)-1:
+		default:
+			return errors.New("want lower-case letters and digits, and hyphens between them")
+		}
+	}
+	return nil
+}
+
+// Personalise writes into the root in folder top: /etc/hostname, the
+// 127.0.1.1 line of /etc/hosts, /root/.ssh/authorized_keys (mode 0600 in 0700)
+// and an empty /etc/machine-id, which makes systemd choose a new one
+// (machine-id(5)). Each file is replaced as a whole, and a second run changes
+// nothing. The tree may be a customer's: whatever stands at these places, no
+// link in it leads out of the root, and nothing in it makes Personalise wait.
+// Errors: [ErrInvalidPerson], before anything is written, or what the file
+// system said.
+func Personalise(top string, p Person) error {
+	if err := p.Validate(); err != nil {
+		return fmt.Errorf("rootfs: personalise %s: %w", top, err)
+	}
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return fmt.Errorf("rootfs: personalise: %w", err)
+	}
+	defer root.Close()
+	if err := personalise(root, p); err != nil {
+		return fmt.Errorf("rootfs: personalise %s: %w", top, err)
+	}
+	return nil
+}
+
+func personalise(root *os.Root, p Person) error {
+	for _, d := range []struct {
+		name string
+		mode fs.FileMode
+	}{{"etc", 0o755}, {"root", 0o700}, {"root/.ssh", 0o700}} {
+		if err := makeDir(root, d.name, d.mode); err != nil {
+			return err
+		}
+	}
+	for _, f := range []struct {
+		name    string
+		mode    fs.FileMode
+		content []byte
+	}{
+		{"etc/hostname", 0o644, []byte(p.Hostname + "\n")},
+		{"etc/hosts", 0o644, hosts(readSmall(root, "etc/hosts", maxHosts), p.Hostname)},
+		{"etc/machine-id", 0o444, nil},
+		{"root/.ssh/authorized_keys", 0o600, keyFile(p.AuthorizedKeys)},
+	} {
+		if err := replaceFile(root, f.name, f.mode, f.content); err != nil {
+			return err
+		}
+	}
+	// D-Bus keeps a copy on some systems, which must not outlive the original.
+	const copied = "var/lib/dbus/machine-id"
+	if info, err := root.Lstat(copied); err == nil && info.Mode().IsRegular() {
+		if err := root.Remove(copied); err != nil {
+			return err
+		}
+	}
+	for _, d := range []string{"etc", "root/.ssh", "root"} {
+		if err := syncIn(root, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeDir makes sure that name is a real directory. A link or a file in its
+// place goes. The mode of one that exists is set only if it is to be private.
+func makeDir(root *os.Root, name string, mode fs.FileMode) error {
+	info, err := root.Lstat(name)
+	switch {
+	case err == nil && info.IsDir() && mode&0o077 != 0:
+		return nil
+	case err == nil && !info.IsDir():
+		if err := root.Remove(name); err != nil {
+			return err
+		}
+		fallthrough
+	case errors.Is(err, fs.ErrNotExist):
+		if err := root.Mkdir(name, mode); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	}
+	return root.Chmod(name, mode)
+}
+
+// replaceFile writes a new file beside name and moves it into place. The move
+// replaces a link, never what it points to; a directory in its place goes.
+func replaceFile(root *os.Root, name string, mode fs.FileMode, content []byte) error {
+	fresh := path.Join(path.Dir(name), "."+path.Base(name)+".picloud-new")
+	if err := root.RemoveAll(fresh); err != nil { // left by a crash
+		return err
+	}
+	f, err := root.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		if info, statErr := root.Lstat(name); statErr == nil && info.IsDir() {
+			err = root.RemoveAll(name)
+		}
+	}
+	if err == nil {
+		err = root.Rename(fresh, name)
+	}
+	if err != nil {
+		return errors.Join(err, root.Remove(fresh))
+	}
+	return nil
+}
+
+// readSmall returns the content of a regular file of at most limit bytes,
+// else nil.
+func readSmall(root *os.Root, name string, limit int64) []byte {
+	info, err := root.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if info, err = f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil || int64(len(b)) > limit {
+		return nil
+	}
+	return b
+}
+
+// hosts returns old with one 127.0.1.1 line (hosts(5), Debian's habit), for
+// the host name. What cannot be kept is replaced by the default.
+func hosts(old []byte, name string) []byte {
+	if len(old) == 0 || bytes.ContainsRune(old, 0) {
+		old = []byte(defaultHosts)
+	}
+	var b bytes.Buffer
+	for line := range bytes.Lines(old) {
+		if fields := bytes.Fields(line); len(fields) > 0 && string(fields[0]) == "127.0.1.1" {
+			continue
+		}
+		b.Write(bytes.TrimRight(line, "\r\n"))
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "127.0.1.1\t%s\n", name)
+	return b.Bytes()
+}
+
+// keyFile is the content of authorized_keys. The keys have been checked.
+func keyFile(keys []string) []byte {
+	var b strings.Builder
+	for _, k := range keys {
+		k, _ = checkKey(k)
+		b.WriteString(k + "\n")
+	}
+	return []byte(b.String())
+}
+
+func syncIn(root *os.Root, name string) error {
+	d, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
