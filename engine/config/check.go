@@ -19,7 +19,7 @@ import (
 func within(low, high int) func(any) *fault {
 	return on(func(n int) *fault {
 		if n < low || n > high {
-			return faultf("", "%d is not within %d to %d", n, low, high)
+			return faultf(fmt.Sprintf("a number from %d to %d", low, high), "%d is too %s", n, side(n < low, "small", "large"))
 		}
 		return nil
 	})
@@ -29,10 +29,18 @@ func within(low, high int) func(any) *fault {
 func between(low, high time.Duration) func(any) *fault {
 	return on(func(d time.Duration) *fault {
 		if d < low || d > high {
-			return faultf("", "%s is not within %s to %s", formatDuration(d), formatDuration(low), formatDuration(high))
+			return faultf(fmt.Sprintf("%s to %s", formatDuration(low), formatDuration(high)),
+				"%s is too %s", formatDuration(d), side(d < low, "short", "long"))
 		}
 		return nil
 	})
+}
+
+func side(below bool, under, over string) string {
+	if below {
+		return under
+	}
+	return over
 }
 
 // socketPort checks the number of a socket that the server opens.
@@ -122,7 +130,7 @@ func interfaceName() func(any) *fault {
 func text(s string) *fault {
 	const most = 128
 	if len(s) > most {
-		return faultf("", "is %d bytes long, at most %d are taken", len(s), most)
+		return faultf(fmt.Sprintf("at most %d bytes", most), "%d bytes are too long", len(s))
 	}
 	for _, r := range s {
 		if !unicode.IsPrint(r) {
@@ -137,7 +145,7 @@ func cleanPath(s string) *fault {
 	const most = 4095 // PATH_MAX without its NUL
 	switch {
 	case len(s) > most || strings.ContainsFunc(s, unicode.IsControl):
-		return faultf("", "%s is not a path", show(s))
+		return faultf(`such as "/srv/picloud"`, "%s is not a path", show(s))
 	case !path.IsAbs(s):
 		return faultf(quote(path.Join("/", s)), "%s is not a whole path", show(s))
 	case path.Clean(s) != s:
@@ -160,6 +168,10 @@ func unicastMAC(m engine.MAC) *fault {
 	return nil
 }
 
+// largestNetwork is the shortest mask that a network has, that of 10.0.0.0/8
+// (RFC 1918).
+const largestNetwork = 8
+
 // segmentAddress checks the server's side of a segment.
 func segmentAddress(p netip.Prefix) *fault {
 	switch {
@@ -168,23 +180,33 @@ func segmentAddress(p netip.Prefix) *fault {
 	case p.Bits() > 30:
 		return faultf(fmt.Sprintf(`a /30, such as "%s"`, netip.PrefixFrom(p.Addr(), 30)),
 			"%s has no room for a server and a Pi", p)
-	case p.Bits() < 8:
-		return faultf("", "%s is larger than any network", p)
+	case p.Bits() < largestNetwork:
+		return faultf(fmt.Sprintf("%q", netip.PrefixFrom(p.Addr(), 30)), "%s is larger than any network", p)
 	}
-	return hostAddress(p.Addr(), p)
+	free := netip.PrefixFrom(freeHost(p), p.Bits())
+	return hostAddress(p.Addr(), p, fmt.Sprintf("%q", free))
 }
 
 // hostAddress refuses those addresses of a prefix that no host can have.
-func hostAddress(a netip.Addr, p netip.Prefix) *fault {
+func hostAddress(a netip.Addr, p netip.Prefix, remedy string) *fault {
 	switch {
 	case a == p.Masked().Addr():
-		return faultf(fmt.Sprintf("%q", p.Masked().Addr().Next().String()), "%s is the address of the network %s itself", a, p.Masked())
+		return faultf(remedy, "%s is the address of the network %s itself", a, p.Masked())
 	case a == lastAddr(p):
-		return faultf(fmt.Sprintf("%q", p.Masked().Addr().Next().String()), "%s is the broadcast address of %s", a, p.Masked())
+		return faultf(remedy, "%s is the broadcast address of %s", a, p.Masked())
 	case a.IsMulticast() || a.IsUnspecified():
-		return faultf("", "%s is no host's address", a)
+		return faultf(`a private address (RFC 1918), such as "10.64.0.1/30"`, "%s is no host's address", a)
 	}
 	return nil
+}
+
+// freeHost is the first host of a prefix that is not the one it is given with.
+func freeHost(p netip.Prefix) netip.Addr {
+	a := p.Masked().Addr().Next()
+	if a == p.Addr() {
+		return a.Next()
+	}
+	return a
 }
 
 // agentAddress checks where a switch is asked.

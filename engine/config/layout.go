@@ -79,16 +79,13 @@ func (s *Segment) piAddress() netip.Addr {
 	if s.PiAddress.IsValid() || !usablePrefix(s.Address) || s.Address.Bits() != 30 {
 		return s.PiAddress
 	}
-	first := s.Address.Masked().Addr().Next()
-	if first != s.Address.Addr() {
-		return first
-	}
-	return first.Next()
+	return freeHost(s.Address)
 }
 
-// usablePrefix tells whether p is IPv4 and has room for two hosts.
+// usablePrefix tells whether p is IPv4, has room for two hosts and is no larger
+// than networks are.
 func usablePrefix(p netip.Prefix) bool {
-	return p.IsValid() && p.Addr().Is4() && p.Bits() <= 30
+	return p.IsValid() && p.Addr().Is4() && p.Bits() >= largestNetwork && p.Bits() <= 30
 }
 
 // lastAddr is the highest address of an IPv4 prefix, its broadcast address.

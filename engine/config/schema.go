@@ -134,18 +134,23 @@ func guardParent() table {
 	return single("guard", "", func(c *Config) *Config { return c })
 }
 
-// guardTable is the table of the i-th verb.
+// guardTable is the table of the i-th verb. What its keys mean is said once.
 func guardTable(i int, g Guard) table {
 	verb, _ := engine.FindVerb(g.Verb)
-	kinds := strings.Join(guardNames(), ", ")
-	t := single("guard."+string(g.Verb), fmt.Sprintf("What stands between a key and %s: %s.", g.Verb, verb.Help),
+	doc, free, rented, delay := "", "", "", ""
+	if i == 0 {
+		kinds := strings.Join(guardNames(), ", ")
+		doc = "What stands between a key and what it does, by verb.\n\n"
+		free = "For a Pi that nobody has: " + kinds + "."
+		rented = "For a Pi that a customer has: the same."
+		delay = "Length of a count-down."
+	}
+	t := single("guard."+string(g.Verb), fmt.Sprintf("%s%s: %s.", doc, g.Verb, verb.Help),
 		func(c *Config) *Guard { return &c.Guard[i] },
-		field{key: "free", doc: "For a Pi that nobody has: " + kinds + ".",
-			ref: ref(func(g *Guard) any { return &g.Free })},
-		field{key: "rented", doc: "For a Pi that a customer has: " + kinds + ".",
-			ref: ref(func(g *Guard) any { return &g.Rented })},
-		field{key: "delay", doc: "Length of a count-down.",
-			ref: ref(func(g *Guard) any { return &g.Delay }), check: between(time.Second, time.Minute)},
+		field{key: "free", doc: free, ref: ref(func(g *Guard) any { return &g.Free })},
+		field{key: "rented", doc: rented, ref: ref(func(g *Guard) any { return &g.Rented })},
+		field{key: "delay", doc: delay, ref: ref(func(g *Guard) any { return &g.Delay }),
+			check: between(time.Second, time.Minute)},
 	)
 	t.owners = func(c *Config, yield func(i, j int, owner any)) {
 		for i := range c.Guard {
@@ -261,7 +266,7 @@ func imageTable() table {
 		func() Image { return Image{} }, func(i *Image) string { return title("image", i.Name) },
 		field{key: "name", doc: "\"builtin\" is the small one inside picloud.", required: true, example: `"builtin"`, show: true,
 			ref: ref(func(i *Image) any { return &i.Name }), check: form(imageForm, longestLabel, "lower-case letters, digits and . _ - between them, at most 63")},
-		field{key: "label", doc: "For people.", example: `"Raspberry Pi OS Lite"`,
+		field{key: "label", doc: "For people.", example: `"Built-in"`,
 			ref: ref(func(i *Image) any { return &i.Label }), check: on(text)},
 		field{key: "path", doc: "A folder with a whole root, boot/firmware in it; not for \"builtin\".", example: `"/srv/images/trixie-lite"`,
 			ref: ref(func(i *Image) any { return &i.Path }), check: on(cleanPath)},

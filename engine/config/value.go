@@ -50,11 +50,15 @@ func quoteRemedy(v *unstable.Node) string {
 
 func decodeInt(v *unstable.Node, target *int) *fault {
 	if v.Kind != unstable.Integer {
-		return faultf("a number without quotes", "want a whole number, got %s", kindName(v))
+		remedy := "a number without quotes"
+		if n, err := strconv.ParseInt(string(v.Data), 10, 32); err == nil {
+			remedy = strconv.FormatInt(n, 10)
+		}
+		return faultf(remedy, "want a whole number, got %s", kindName(v))
 	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(string(v.Data), "_", ""), 0, 32)
 	if err != nil {
-		return faultf("", "number %s is out of range", show(string(v.Data)))
+		return faultf("a number of at most ten digits", "number %s is out of range", show(string(v.Data)))
 	}
 	*target = int(n)
 	return nil
