@@ -1,0 +1,184 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// schema lists what a database is made of, without the data.
+func schema(t *testing.T, path string) []string {
+	t.Helper()
+	db := rawOpen(t, path)
+	defer db.Close()
+	list, err := query(t.Context(), db, func(s *string) []any { return []any{s} },
+		"SELECT type || ' ' || name || ': ' || ifnull(sql, '') FROM sqlite_schema ORDER BY type, name")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// testdata/schema-NNNN.sql is a database as the release with that schema wrote
+// it, with rows in every table: `sqlite3 FILE .dump` after everything was saved.
+// Each has to open and give all of it back for ever.
+func TestReleasedSchemasMigrate(t *testing.T) {
+	all, err := migrations(migrationFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := filepath.Join(t.TempDir(), "picloud.db")
+	openAt(t, fresh, Options{}).Close()
+	want := schema(t, fresh)
+	for _, m := range all {
+		t.Run(fmt.Sprint(m.version), func(t *testing.T) {
+			dump, err := os.ReadFile(fmt.Sprintf("testdata/schema-%04d.sql", m.version))
+			if err != nil {
+				t.Fatal(err)
+			}
+			path := filepath.Join(t.TempDir(), "picloud.db")
+			rawExec(t, path, string(dump))
+			s := openAt(t, path, Options{})
+			checkEverything(t, s)
+			tables, err := query(t.Context(), s.read, func(s *string) []any { return []any{s} },
+				"SELECT name FROM sqlite_schema WHERE type = 'table'")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range tables {
+				if rows(t, s, name) == 0 {
+					t.Errorf("the copy has no rows in %s", name)
+				}
+			}
+			s.Close()
+			if diff := cmp.Diff(want, schema(t, path)); diff != "" {
+				t.Errorf("migrated and new databases differ: was a released migration edited? (-new +migrated):\n%s", diff)
+			}
+		})
+	}
+}
+
+// with2 is the program's migrations and one more.
+func with2(t *testing.T, text string) []migration {
+	t.Helper()
+	first, err := fs.ReadFile(migrationFiles, "migration/0001_inventory.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := migrations(fstest.MapFS{
+		"migration/0001_inventory.sql": {Data: first},
+		"migration/0002_next.sql":      {Data: []byte(text)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestNextMigration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "picloud.db")
+	s := openAt(t, path, Options{})
+	save(t, s, everything())
+	s.Close()
+	// Making a table anew is how SQLite changes a constraint. With foreign keys
+	// on, dropping the old one would take the keys of all servers with it.
+	s, err := open(t.Context(), path, Options{}.withDefaults(), with2(t, `
+		CREATE TABLE servers_new (name TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL) STRICT;
+		INSERT INTO servers_new SELECT name, owner FROM servers;
+		DROP TABLE servers;
+		ALTER TABLE servers_new RENAME TO servers;`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	checkEverything(t, s)
+	s.Close()
+	refused(t, path, ErrNewer) // by this program, which has one migration
+}
+
+func TestFailedMigrationChangesNothing(t *testing.T) {
+	for name, text := range map[string]string{
+		"syntax":      "CREATE TABLE extra (x INTEGER) STRICT; CREATE NONSENSE;",
+		"foreign key": "CREATE TABLE extra (x INTEGER) STRICT; DELETE FROM switches;",
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "picloud.db")
+			s := openAt(t, path, Options{})
+			save(t, s, everything())
+			s.Close()
+			before := schema(t, path)
+			if _, err := open(t.Context(), path, Options{}.withDefaults(), with2(t, text)); err == nil ||
+				!strings.Contains(err.Error(), "0002_next.sql") {
+				t.Fatalf("error is %v", err)
+			}
+			if diff := cmp.Diff(before, schema(t, path)); diff != "" {
+				t.Error(diff)
+			}
+			checkEverything(t, openAt(t, path, Options{}))
+		})
+	}
+}
+
+func TestFailedCreationLeavesNoDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "picloud.db")
+	if _, err := open(t.Context(), path, Options{}.withDefaults(), with2(t, "CREATE NONSENSE")); err == nil {
+		t.Fatal("no error")
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a database is there: %v", err)
+	}
+	openAt(t, path, Options{})
+}
+
+func TestMigrationsAreNumbered(t *testing.T) {
+	for name, files := range map[string]fstest.MapFS{
+		"gap":       {"migration/0001_a.sql": {}, "migration/0003_c.sql": {}},
+		"twice":     {"migration/0001_a.sql": {}, "migration/0001_b.sql": {}},
+		"no number": {"migration/first.sql": {}},
+	} {
+		if _, err := migrations(files); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// The statements of Save and of the pages must not read whole tables.
+func TestPlansUseKeys(t *testing.T) {
+	s := openNew(t, Options{})
+	save(t, s, everything())
+	for text, want := range map[string]string{
+		logLines.sel("WHERE id < ? ORDER BY id DESC LIMIT ?"): "SEARCH log USING INTEGER PRIMARY KEY",
+		audit.sel("WHERE ended IS NULL ORDER BY id"):          "SCAN audit USING INDEX audit_open",
+		volumes.sel("WHERE state <> 'removed' ORDER BY name"): "volumes_present",
+		openJobs:    "SCAN jobs USING INDEX jobs_open",
+		pageOfJobs:  "SEARCH jobs USING INTEGER PRIMARY KEY",
+		pageOfBoots: "SEARCH boots USING INDEX boots_of_pi (pi=?)",
+		pruneBoots:  "SEARCH boots USING COVERING INDEX boots_of_pi (pi=? AND id<?)",
+		pruneLog:    "SEARCH log USING INTEGER PRIMARY KEY (rowid<?)",
+	} {
+		args := make([]any, strings.Count(text, "?"))
+		if text == pruneBoots {
+			args = args[:2]
+		}
+		plan, err := query(t.Context(), s.read, func(p *planLine) []any { return []any{&p.id, &p.parent, &p.unused, &p.detail} },
+			"EXPLAIN QUERY PLAN "+text, args...)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if got := fmt.Sprint(plan); !strings.Contains(got, want) {
+			t.Errorf("%s\n got %s\nwant %s", text, got, want)
+		}
+	}
+}
+
+type planLine struct {
+	id, parent, unused int
+	detail             string
+}

@@ -1,0 +1,162 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+
+	"picloud/engine"
+)
+
+// MaxPage is the most rows that one read returns, whatever its limit says. A
+// caller asks for the next page with the last number that it got.
+const MaxPage = 10_000
+
+// Load reads what the last process left: see engine.State. Lists are ordered by
+// name or number, and all of it is of one moment.
+func (s *Store) Load(ctx context.Context) (engine.State, error) {
+	var st engine.State
+	tx, err := s.read.BeginTx(ctx, nil) // one snapshot for all the queries
+	if err == nil {
+		defer tx.Rollback() //nolint:errcheck // it only read
+		err = load(ctx, tx, &st)
+	}
+	if err != nil {
+		return engine.State{}, s.fault("load", err)
+	}
+	return st, nil
+}
+
+func load(ctx context.Context, tx *sql.Tx, st *engine.State) error {
+	parts := []func() error{
+		func() error { return list(ctx, tx, &st.Pis, pis, "ORDER BY name") },
+		func() error { return loadServers(ctx, tx, st) },
+		func() error { return list(ctx, tx, &st.Images, images, "ORDER BY name") },
+		func() error { return list(ctx, tx, &st.Volumes, volumes, "WHERE state <> 'removed' ORDER BY name") },
+		func() error { return listJobs(ctx, tx, &st.Jobs, openJobs) },
+		func() error { return list(ctx, tx, &st.Open, audit, "WHERE ended IS NULL ORDER BY id") },
+		func() error { return lastIDs(ctx, tx, &st.LastID) },
+	}
+	for _, part := range parts {
+		if err := part(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func loadServers(ctx context.Context, tx *sql.Tx, st *engine.State) error {
+	if err := list(ctx, tx, &st.Servers, servers, "ORDER BY name"); err != nil {
+		return err
+	}
+	var keys []serverKey
+	if err := list(ctx, tx, &keys, serverKeys, "ORDER BY server, seq"); err != nil {
+		return err
+	}
+	at := map[string]*engine.Server{}
+	for i := range st.Servers {
+		at[st.Servers[i].Name] = &st.Servers[i]
+	}
+	for _, k := range keys {
+		at[k.server].Keys = append(at[k.server].Keys, k.line) // a foreign key: it is there
+	}
+	return nil
+}
+
+// lastIDs needs no counter beside the rows: pruning takes old boots and lines,
+// and the newest of each is always kept.
+func lastIDs(ctx context.Context, tx *sql.Tx, last *engine.LastIDs) error {
+	const max = `SELECT ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT max(id) FROM boots), 0),
+		ifnull((SELECT max(id) FROM audit), 0), ifnull((SELECT max(id) FROM log), 0)`
+	return tx.QueryRowContext(ctx, max).Scan(&last.Job, &last.Boot, &last.Audit, &last.Log)
+}
+
+// Ports returns the last change of every port, by switch and port: what is
+// known until a switch answers again. Reading.Port is Port.Port.
+func (s *Store) Ports(ctx context.Context) ([]engine.PortRow, error) {
+	var rows []engine.PortRow
+	if err := list(ctx, s.read, &rows, ports, "ORDER BY switch, port"); err != nil {
+		return nil, s.fault("read ports", err)
+	}
+	for i := range rows {
+		rows[i].Reading.Port = rows[i].Port.Port
+	}
+	return rows, nil
+}
+
+// Boots returns a Pi's boots, newest first, with their events: limit of them,
+// at most MaxPage. It returns engine.ErrNotFound for a Pi that is not stored
+// and has no boots.
+func (s *Store) Boots(ctx context.Context, pi engine.PiName, limit int) ([]engine.Boot, error) {
+	var found []engine.Boot
+	err := listBoots(ctx, s.read, &found, string(pi), page(limit))
+	if err == nil && len(found) == 0 {
+		err = known(ctx, s.read, pi)
+	}
+	if err != nil {
+		return nil, s.fault(fmt.Sprintf("read boots of %q", pi), err)
+	}
+	return found, nil
+}
+
+func known(ctx context.Context, q queryer, pi engine.PiName) error {
+	var rows []engine.Pi
+	err := list(ctx, q, &rows, pis, "WHERE name = ?", string(pi))
+	if err == nil && len(rows) == 0 {
+		return engine.ErrNotFound
+	}
+	return err
+}
+
+// Log returns lines older than before (0 = the newest), newest first: limit of
+// them, at most MaxPage.
+func (s *Store) Log(ctx context.Context, before int64, limit int) ([]engine.LogLine, error) {
+	return pageOf(ctx, s, logLines, before, limit)
+}
+
+// Audit returns rows older than before (0 = the newest), newest first: limit of
+// them, at most MaxPage.
+func (s *Store) Audit(ctx context.Context, before int64, limit int) ([]engine.AuditRow, error) {
+	return pageOf(ctx, s, audit, before, limit)
+}
+
+// Jobs returns jobs with their steps, older than before (0 = the newest),
+// newest first: limit of them, at most MaxPage.
+func (s *Store) Jobs(ctx context.Context, before int64, limit int) ([]engine.Job, error) {
+	var found []engine.Job
+	if err := listJobs(ctx, s.read, &found, pageOfJobs, from(before), page(limit)); err != nil {
+		return nil, s.fault("read jobs", err)
+	}
+	return found, nil
+}
+
+// pageOf reads by number and not by offset: rows that are written meanwhile
+// move no page.
+func pageOf[R any](ctx context.Context, s *Store, t table[R], before int64, limit int) ([]R, error) {
+	var rows []R
+	err := list(ctx, s.read, &rows, t, "WHERE id < ? ORDER BY id DESC LIMIT ?", from(before), page(limit))
+	if err != nil {
+		return nil, s.fault("read "+t.name, err)
+	}
+	return rows, nil
+}
+
+// from is where a page begins: 0 = after the newest.
+func from(before int64) int64 {
+	if before == 0 {
+		return math.MaxInt64
+	}
+	return before
+}
+
+// page bounds a limit; SQLite takes a negative one for no limit.
+func page(limit int) int { return min(max(limit, 0), MaxPage) }
+
+// fault names the operation and the condition of an error of a read.
+func (s *Store) fault(what string, err error) error {
+	if s.closed.Load() {
+		err = ErrClosed
+	}
+	return fmt.Errorf("store: %s: %w", what, explain(err))
+}

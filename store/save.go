@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"picloud/engine"
+)
+
+// Statements of Save beside the tables' own.
+const (
+	dropPi     = "DELETE FROM pis WHERE name = ?"
+	dropKeys   = "DELETE FROM server_keys WHERE server = ?"
+	dropSteps  = "DELETE FROM steps WHERE job = ? AND seq >= ?"
+	pruneBoots = "DELETE FROM boots WHERE pi = ?1 AND id <= " +
+		"(SELECT id FROM boots WHERE pi = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"
+	pruneLog = "DELETE FROM log WHERE id <= (SELECT max(id) FROM log) - ?"
+)
+
+// statements lists all that Save runs, to be prepared once.
+func statements() []string {
+	return []string{
+		switches.upsert, pis.upsert, dropPi, servers.upsert, dropKeys, serverKeys.insert,
+		images.upsert, volumes.upsert, jobs.upsert, steps.upsert, dropSteps,
+		boots.upsert, bootEvents.insert, audit.upsert, logLines.insert, ports.upsert,
+		pruneBoots, pruneLog,
+	}
+}
+
+// Save makes the changes lasting in one transaction, in the order of the fields
+// of Changes. After an error nothing of them is stored. ctx can end it until
+// the commit begins.
+//
+// Audit rows are inserted open, or closed at once, and an open row may be
+// closed once. It is an error to give the number of an event or a log line
+// again, to change a closed audit row, or to change more of an open one than
+// its end. Boots beyond Options.KeepBoots of their Pi are removed, and log
+// lines whose number is Options.KeepLog below the newest or more.
+//
+// Errors: ErrFull, ErrInUse, ErrCorrupt, ErrClosed, ctx's cause; others name the
+// row.
+func (s *Store) Save(ctx context.Context, c engine.Changes) error {
+	if err := s.save(ctx, &c); err != nil {
+		return fmt.Errorf("store: save: %w", explain(err))
+	}
+	return nil
+}
+
+func (s *Store) save(ctx context.Context, c *engine.Changes) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writer == nil {
+		return ErrClosed
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if c.Empty() {
+		return nil
+	}
+	begun := s.opts.Now()
+	err := s.writer.transaction(ctx, syncFor(c), func(b *batch) { s.fill(b, c) })
+	if took := s.opts.Now().Sub(begun); took >= slowSave {
+		s.opts.Log.Warn("the database was slow to save", "took", took, "path", s.path)
+	}
+	return err
+}
+
+// syncFor chooses what a Save costs. What picloud says it did has to survive a
+// power cut, so acts and the inventory wait for the disk. Observations do not:
+// a rack that boots makes hundreds a second, the engine's loop stands still
+// during a sync (under 1 ms on a good SSD, 20 ms on a disk or an SD card), and
+// a power cut that takes the last of them has stopped what they tell of too.
+func syncFor(c *engine.Changes) syncMode {
+	acts := len(c.Switches) + len(c.Pis) + len(c.RemovePis) + len(c.Servers) + len(c.Images) +
+		len(c.Volumes) + len(c.Jobs) + len(c.Audit)
+	if acts > 0 {
+		return syncFull
+	}
+	return syncNormal
+}
+
+// fill writes all rows of c, in the order of its fields.
+func (s *Store) fill(b *batch, c *engine.Changes) {
+	put(b, switches, switches.upsert, c.Switches)
+	put(b, pis, pis.upsert, c.Pis)
+	for _, name := range c.RemovePis {
+		b.do("remove pi "+string(name), dropPi, string(name))
+	}
+	for i := range c.Servers {
+		putServer(b, &c.Servers[i])
+	}
+	put(b, images, images.upsert, c.Images)
+	put(b, volumes, volumes.upsert, c.Volumes)
+	for i := range c.Jobs {
+		putJob(b, &c.Jobs[i])
+	}
+	put(b, boots, boots.upsert, c.Boots)
+	put(b, bootEvents, bootEvents.insert, c.Events)
+	put(b, audit, audit.upsert, c.Audit)
+	put(b, logLines, logLines.insert, c.Log)
+	put(b, ports, ports.upsert, c.Ports)
+	s.prune(b, c)
+}
+
+// put writes rows with one of the table's statements.
+func put[R any](b *batch, t table[R], statement string, rows []R) {
+	for i := range rows {
+		putRow(b, t, statement, &rows[i])
+	}
+}
+
+func putRow[R any](b *batch, t table[R], statement string, row *R) {
+	args := t.row(row)
+	if err := b.exec(statement, args...); err != nil {
+		b.err = fmt.Errorf("%s: %w", t.title(args), err)
+	}
+}
+
+// putServer writes a server and replaces its keys.
+func putServer(b *batch, s *engine.Server) {
+	putRow(b, servers, servers.upsert, s)
+	b.do("keys of server "+s.Name, dropKeys, s.Name)
+	for i, line := range s.Keys {
+		putRow(b, serverKeys, serverKeys.insert, &serverKey{server: s.Name, seq: i, line: line})
+	}
+}
+
+// putJob writes a job and replaces its steps.
+func putJob(b *batch, j *engine.Job) {
+	putRow(b, jobs, jobs.upsert, j)
+	for i := range j.Steps {
+		putRow(b, steps, steps.upsert, &jobStep{job: j.ID, seq: i, Step: j.Steps[i]})
+	}
+	b.do("steps", dropSteps, j.ID, len(j.Steps))
+}
+
+// prune removes what came to be too much by this Save. Audit and jobs are never
+// pruned.
+func (s *Store) prune(b *batch, c *engine.Changes) {
+	done := map[engine.PiName]bool{}
+	for i := range c.Boots {
+		if pi := c.Boots[i].Pi; !done[pi] {
+			done[pi] = true
+			b.do("prune boots", pruneBoots, string(pi), s.opts.KeepBoots)
+		}
+	}
+	if len(c.Log) > 0 {
+		// By number, which a key finds at once; counting lines would read them
+		// all at every Save.
+		b.do("prune log", pruneLog, s.opts.KeepLog)
+	}
+}
