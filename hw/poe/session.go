@@ -123,7 +123,10 @@ func (s *session) classify(err error) error {
 	case errors.As(err, &netErr):
 		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
 	case errors.Is(err, gosnmp.ErrUnknownUsername), errors.Is(err, gosnmp.ErrWrongDigest),
-		errors.Is(err, gosnmp.ErrDecryption), errors.Is(err, gosnmp.ErrUnknownSecurityLevel):
+		errors.Is(err, gosnmp.ErrDecryption), errors.Is(err, gosnmp.ErrUnknownSecurityLevel),
+		// The Report that says "unknown user" cannot be authenticated, and
+		// gosnmp has no error value for that.
+		s.cfg.Version == V3 && strings.Contains(err.Error(), "not authentic"):
 		return fmt.Errorf("%w: %w", ErrAuth, err)
 	case strings.HasPrefix(err.Error(), "recover:"):
 		// gosnmp caught a panic of its decoder and added a stack.
