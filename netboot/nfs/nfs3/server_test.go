@@ -706,3 +706,26 @@ func BenchmarkRead64K(b *testing.B) {
 		}
 	}
 }
+
+// TestAddAfterReimage: the same export again, but its folder has been replaced.
+func TestAddAfterReimage(t *testing.T) {
+	s, sess, e := fixture(t, Config{})
+	old := mountHandle(t, sess, e.Path)
+	if err := os.Rename(e.Dir, e.Dir+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(e.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Add(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	d := do(t, sess, rpcCall(programNFS, 3, 1, old))
+	if st := status(d.uint32()); st != errStale {
+		t.Errorf("handle of the former folder: %d", st)
+	}
+	d = do(t, sess, rpcCall(programNFS, 3, 3, mountHandle(t, sess, e.Path), "etc"))
+	if st := status(d.uint32()); st != errNoEnt {
+		t.Errorf("the former folder is still served: %d", st)
+	}
+}
