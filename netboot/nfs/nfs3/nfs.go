@@ -96,7 +96,7 @@ func (f file) child(name string) (file, status) {
 		if f.st.Ino == f.ino {
 			return f, ok
 		}
-		return f.tree.file(f.parentOf(f.st.Ino))
+		return f.file(f.parentOf(f.st.Ino))
 	case len(name) > 255:
 		return file{}, errNameTooLong
 	case name == "" || strings.ContainsAny(name, "/\x00"):

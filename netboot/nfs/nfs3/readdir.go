@@ -35,7 +35,7 @@ func (r *request) rootDir() (*os.File, status) {
 
 // list returns the sorted names of an open directory.
 func (r *request) list(dir *os.File) (*listing, status) {
-	l, st := &r.session.listing, &r.file.st
+	l, st := &r.listing, &r.file.st
 	if l.token == r.file.token && l.ino == st.Ino && l.mtime == st.Mtim && l.names != nil {
 		return l, ok
 	}

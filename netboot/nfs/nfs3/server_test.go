@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -643,7 +644,7 @@ func FuzzHandle(f *testing.F) {
 		sess := &session{server: s.server, client: testPi}
 		for _, r := range [][]byte{rec, withToken(rec, root[:tokenLen])} {
 			reply, err := sess.handle(r, nil)
-			if err == errPanicked {
+			if errors.Is(err, errPanicked) {
 				t.Fatal("panicked")
 			}
 			if len(reply) > maxRead+1024 || len(reply)%4 != 0 {
