@@ -183,7 +183,7 @@ func (l *loop) blocked(i int) bool {
 	if slices.ContainsFunc(l.queue[:i], func(k *job) bool { return k.port == j.port }) {
 		return true
 	}
-	return slices.ContainsFunc(l.pending, func(p pending) bool { return p.port == j.port && !(p.on && !j.on) })
+	return slices.ContainsFunc(l.pending, func(p pending) bool { return p.port == j.port && (!p.on || j.on) })
 }
 
 // writeNext writes the first job that can be written.

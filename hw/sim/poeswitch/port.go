@@ -36,8 +36,8 @@ type port struct {
 	mpsAbsent, denied, overload, short uint32
 
 	ifAdmin    bool
-	carrier    bool // the device's side of the link is up
-	link       bool // carrier and ifAdmin
+	carrier    bool          // the device's side of the link is up
+	link       bool          // carrier and ifAdmin
 	linkChange time.Duration // sysUpTime of the last change
 	stp        STP
 	stpState   int

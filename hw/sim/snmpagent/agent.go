@@ -68,7 +68,7 @@ func (a *Agent) SetDelay(d time.Duration) { a.delay.Store(int64(d)) }
 // SetSilent stops or resumes answering.
 func (a *Agent) SetSilent(silent bool) { a.silent.Store(silent) }
 
-// Served is the number of requests answered.
+// Served is the number of requests that an answer was sent to.
 func (a *Agent) Served() uint64 { return a.served.Load() }
 
 // Serve answers the requests that arrive on conn, one at a time and in order,
@@ -91,11 +91,10 @@ func (a *Agent) Serve(ctx context.Context, conn net.PacketConn) error {
 		if answer == nil || a.silent.Load() || !wait(ctx, time.Duration(a.delay.Load())) {
 			continue
 		}
+		a.served.Add(1)
 		if _, err := conn.WriteTo(answer, peer); err != nil {
 			a.cfg.Log.Debug("snmp answer not sent", "peer", peer.String(), "error", err)
-			continue
 		}
-		a.served.Add(1)
 	}
 }
 
