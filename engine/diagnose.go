@@ -114,10 +114,17 @@ var rules = []rule{
 		"it may be marked broken or have no root; see the service's log",
 	},
 	{
+		StageFirmware, "eeprom-hang",
+		func(p *piState) bool {
+			return p.facts.brokeOff() && !p.facts.kernelTry && (p.Model == Model4B || p.Model == Model5)
+		},
+		says("its boot loader stopped in the middle of %v, as it does after a TFTP time-out", func(p *piState) any { return p.facts.fileAsked }),
+		"power-cycle it (c): it cannot start again by itself (rpi-eeprom issue 687)",
+	},
+	{
 		StageFirmware, "tftp-stall",
-		func(p *piState) bool { return p.facts.failed != "" && p.facts.failed == p.facts.fileAsked },
-		says("it stopped in the middle of %v (%v of %v bytes)", func(p *piState) any { return p.facts.failed },
-			func(p *piState) any { return p.facts.failedAt }, func(p *piState) any { return p.facts.failedSize }),
+		func(p *piState) bool { return p.facts.brokeOff() },
+		says("it stopped in the middle of %v", func(p *piState) any { return p.facts.fileAsked }),
 		"power-cycle it (c); if it stops there again, check cable and PoE voltage",
 	},
 	{
@@ -158,6 +165,9 @@ var rules = []rule{
 		"look into its root: sshd, its host keys, its journal",
 	},
 }
+
+// brokeOff tells whether the last file asked for was not sent whole.
+func (f *facts) brokeOff() bool { return f.open || f.failed != "" && f.failed == f.fileAsked }
 
 func bootLoop(p *piState, from Stage) Diagnosis {
 	return Diagnosis{

@@ -272,9 +272,12 @@ func (r *rack) seeTFTP(at time.Time, t *TFTPSeen) {
 	}
 	f := &p.facts
 	name := printable(t.Name)
+	if name == f.fileAsked && t.Kind != "requested" {
+		f.open = false
+	}
 	switch t.Kind {
 	case "requested":
-		f.fileAsked = name
+		f.fileAsked, f.kernelTry, f.open = name, t.Kernel, true
 		f.loader = f.loader && isLoader(name)
 		r.seeFirmware(p, at, "")
 	case "served":
@@ -294,7 +297,7 @@ func (r *rack) seeTFTP(at time.Time, t *TFTPSeen) {
 	case "early":
 		r.seeFirmware(p, at, "")
 	case "failed":
-		f.failed, f.failedAt, f.failedSize, f.failedWhy = name, t.Bytes, t.Size, t.Reason
+		f.failed = name
 		r.event(p, at, StageFirmware, fmt.Sprintf("%s broke off after %d of %d bytes: %s", name, t.Bytes, t.Size, t.Reason))
 	case "refused":
 		r.event(p, at, StageFirmware, name+" refused: "+t.Reason)

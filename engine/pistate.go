@@ -37,14 +37,13 @@ type facts struct {
 	discovers  int
 	offers     int
 	fileAsked  string // last boot file asked for
+	kernelTry  bool   // it is a kernel
+	open       bool   // its transfer has not ended
 	files      int    // served whole
 	bytes      int64
 	missing    string // last name that was not there
 	missingN   int
 	failed     string // a transfer that broke off
-	failedAt   int64  // bytes sent of it
-	failedSize int64
-	failedWhy  string
 	kernel     string
 	loader     bool   // bootcode.bin was fetched: the next DISCOVER is its own
 	stp        string // worst spanning tree state seen
