@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,6 +45,8 @@ type Driver struct {
 
 	mu   sync.Mutex
 	busy map[string]chan struct{} // volumes that a call is changing; closed when it is done
+	// elsewhere are the folders of images that are not below the state folder.
+	elsewhere map[string]string
 }
 
 var _ volume.Driver = (*Driver)(nil)
@@ -74,6 +77,24 @@ func (d *Driver) ImagePath(image string) (string, error) {
 		return "", fmt.Errorf("folder: image: %w", err)
 	}
 	return filepath.Join(d.images, image), nil
+}
+
+// SetImages says where images are that are kept elsewhere, by their absolute
+// folders; all others are at ImagePath. It replaces what was said before.
+func (d *Driver) SetImages(folders map[string]string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.elsewhere = maps.Clone(folders)
+}
+
+// imageFolder is where an image is.
+func (d *Driver) imageFolder(image string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if dir, ok := d.elsewhere[image]; ok {
+		return dir
+	}
+	return filepath.Join(d.images, image)
 }
 
 // acquire waits until no other call changes the volume.
@@ -122,7 +143,7 @@ func (d *Driver) clone(ctx context.Context, image, name string, progress func(do
 	if there, err := d.exists(name); err != nil || there {
 		return err
 	}
-	src, err := openDir(unix.AT_FDCWD, filepath.Join(d.images, image))
+	src, err := openDir(unix.AT_FDCWD, d.imageFolder(image))
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("image: %w", volume.ErrNotFound)
 	}
