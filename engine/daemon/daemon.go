@@ -1,0 +1,332 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"picloud/engine"
+	"picloud/engine/config"
+	"picloud/hw/poe"
+	"picloud/netboot/bootfs"
+	"picloud/netboot/dhcp"
+	"picloud/netboot/nfs"
+	"picloud/netboot/nfs/nfs3"
+	"picloud/netboot/sshprobe"
+	"picloud/netboot/tftp"
+	"picloud/store"
+)
+
+// Options are what a Daemon is made from.
+type Options struct {
+	Config *config.Config
+	// Speed is how many times faster than real the rack's hardware runs: 1,
+	// but for a simulated rack. It shortens waits that only hardware needs.
+	Speed float64
+	// Volatile says that the state folder is temporary: volumes are not
+	// flushed to the disk.
+	Volatile bool
+	// Stage is engine.Config's.
+	Stage func(engine.StageChange)
+	Log   *slog.Logger // nil discards
+}
+
+// NFSDrivers are the values of nfs.driver that this program has.
+func NFSDrivers() []string { return []string{"demo"} }
+
+// Known is what a configuration is checked against.
+func Known() config.Known {
+	known := config.Known{NFSDrivers: NFSDrivers()}
+	for _, p := range poe.Profiles() {
+		known.Profiles = append(known.Profiles, p.Name)
+	}
+	return known
+}
+
+// Daemon is a rack that is ready to run: its store is open and its sockets are
+// bound.
+type Daemon struct {
+	opts     Options
+	engine   *engine.Engine
+	store    *store.Store
+	routes   *routes
+	switches *switches
+	roots    *roots
+	near     *neighbours
+	dhcp     *dhcp.Server
+	tftp     *tftp.Server
+	nfs      *nfs3.Server
+	nfsSock  net.Listener
+	ports    Ports
+	close    []func()
+}
+
+// Ports are the ports that the sockets are bound to.
+type Ports struct{ DHCP, TFTP, NFS uint16 }
+
+// Open opens the store, binds every socket and loads the engine. After an
+// error nothing is left open. Nothing is answered and no port is switched
+// before Run.
+func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	d := &Daemon{opts: opts, routes: &routes{}}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	layout := opts.Config.Layout()
+	if err := d.openLinks(layout); err != nil {
+		return nil, err
+	}
+	if err := d.openStore(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.openSockets(ctx); err != nil {
+		return nil, err
+	}
+	if err := d.openEngine(ctx, layout); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Engine is the rack's engine.
+func (d *Daemon) Engine() *engine.Engine { return d.engine }
+
+// Ports returns the ports bound.
+func (d *Daemon) Ports() Ports { return d.ports }
+
+// Close releases what Open took. It is called after Run, or instead of it.
+func (d *Daemon) Close() {
+	for i := len(d.close) - 1; i >= 0; i-- {
+		d.close[i]()
+	}
+	d.close = nil
+}
+
+func (d *Daemon) openLinks(l engine.Layout) error {
+	if err := d.routes.set(l); err != nil {
+		return err
+	}
+	d.near = newNeighbours(d.routes, d.opts.Log)
+	d.close = append(d.close, d.near.close)
+	return d.near.check(l)
+}
+
+func (d *Daemon) openStore(ctx context.Context) error {
+	cfg := d.opts.Config
+	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
+		return fmt.Errorf("state folder: %w", err)
+	}
+	s, err := store.Open(ctx, filepath.Join(cfg.State, "picloud.db"), store.Options{Log: d.opts.Log})
+	if err != nil {
+		return err
+	}
+	d.store = s
+	d.close = append(d.close, func() {
+		if err := s.Close(); err != nil {
+			d.opts.Log.Error("store not closed cleanly", "err", err)
+		}
+	})
+	return nil
+}
+
+// openEngine comes last: from its New on, what happens is written down.
+func (d *Daemon) openEngine(ctx context.Context, l engine.Layout) error {
+	cfg := d.opts.Config
+	var err error
+	if d.roots, err = openRoots(ctx, cfg, d.opts.Volatile, d.nfs); err != nil {
+		return err
+	}
+	d.switches = &switches{observe: d.observe, log: d.opts.Log, speed: d.opts.Speed}
+	if err := d.switches.set(cfg.Switches, cfg.Boot.Hold); err != nil {
+		return err
+	}
+	d.engine, err = engine.New(ctx, engine.Config{
+		Layout: l, Inventory: d.store, Power: d.switches, Roots: d.roots,
+		Guards: cfg.Guards(), Limits: cfg.Limits(), Hold: cfg.Boot.Hold,
+		Starting: cfg.Boot.Starting, Failures: cfg.Boot.Failures,
+		Stage: d.opts.Stage, Log: d.opts.Log,
+	})
+	return err
+}
+
+func (d *Daemon) observe(o engine.Observation) { d.engine.Observe(o) }
+
+func (d *Daemon) bootTable() *engine.BootTable { return d.engine.BootTable() }
+
+// openSockets binds DHCP, TFTP and NFS. A port that is taken is an error now,
+// not a Pi that does not boot later.
+func (d *Daemon) openSockets(ctx context.Context) error {
+	cfg := d.opts.Config
+	device := cfg.DHCP.Device
+	conn, err := dhcp.Listen(ctx, dhcp.ListenConfig{Addr: anyAddr(cfg.DHCP.Port), Device: device})
+	if err != nil {
+		return err
+	}
+	d.close = append(d.close, func() { _ = conn.Close() })
+	d.ports.DHCP = conn.Addr().Port()
+	if d.dhcp, err = dhcp.New(d.dhcpConfig(conn)); err != nil {
+		return err
+	}
+
+	tftpConn, err := tftp.Listen(ctx, anyAddr(cfg.TFTP.Port).String(), device)
+	if err != nil {
+		return err
+	}
+	d.close = append(d.close, func() { _ = tftpConn.Close() })
+	d.ports.TFTP = portOf(tftpConn.LocalAddr())
+	d.tftp, err = tftp.New(tftp.Config{
+		Conn:         tftpConn,
+		Tree:         bootTree{routes: d.routes, table: d.bootTable, folder: d.bootFolder},
+		Events:       func(e tftp.Event) { d.observe(tftpObservation(e)) },
+		MaxTransfers: cfg.TFTP.MaxTransfers, MaxPerClient: cfg.TFTP.MaxPerPi, Timeout: cfg.TFTP.Timeout,
+		Log: d.opts.Log,
+	})
+	if err != nil {
+		return err
+	}
+
+	if d.nfsSock, err = nfs.Listen(ctx, anyAddr(cfg.NFS.Port), device); err != nil {
+		return err
+	}
+	d.close = append(d.close, func() { _ = d.nfsSock.Close() })
+	d.ports.NFS = portOf(d.nfsSock.Addr())
+	d.nfs = nfs3.New(nfs3.Config{Logger: d.opts.Log, OnEvent: func(e nfs3.Event) {
+		if o, ok := nfsObservation(e); ok {
+			d.observe(o)
+		}
+	}})
+	return nil
+}
+
+func anyAddr(port int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(port))
+}
+
+func portOf(a net.Addr) uint16 {
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return 0
+	}
+	return ap.Port()
+}
+
+func (d *Daemon) dhcpConfig(conn *dhcp.Conn) dhcp.Config {
+	cfg := d.opts.Config.DHCP
+	delay := dhcp.DefaultDelay()
+	delay[dhcp.Family3B] = cfg.Delay3B
+	c := dhcp.Config{
+		Conn: conn, Table: reservations{d.routes, d.bootTable}, ClientPort: uint16(cfg.ClientPort),
+		Delay: delay, Log: d.opts.Log,
+		Events: func(e dhcp.Event) {
+			if o, ok := dhcpObservation(e); ok {
+				d.observe(o)
+			}
+		},
+	}
+	if cfg.Reply == config.ReplyUnicast {
+		c.Reply = dhcp.ReplyUnicast
+		// Any datagram wakes the ROM. Where answers are unicast no port below
+		// 1024 may be open to the Pi, as on loopback.
+		c.Nudge.Port = c.ClientPort
+	}
+	c.Nudge.Off = cfg.Nudge == 0
+	c.Nudge.After = []time.Duration{cfg.Nudge, 2 * cfg.Nudge}
+	return c
+}
+
+func (d *Daemon) bootFolder(e engine.BootEntry) (*bootfs.Folder, error) {
+	return d.roots.bootFolder(e, d.ports.NFS)
+}
+
+// Run works until ctx ends, and then returns nil when all has stopped cleanly.
+// It returns early when a part fails that the rest cannot do without.
+func (d *Daemon) Run(ctx context.Context) error {
+	defer d.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	cfg := d.opts.Config
+	prober := sshprobe.NewProber(sshprobe.Config{
+		Every:  cfg.SSH.Every,
+		Report: func(r sshprobe.Result) { d.observe(sshObservation(r)) },
+	})
+	watch := &peers{observe: d.observe}
+	for what, run := range map[string]func() error{
+		"engine":   func() error { return d.engine.Run(ctx) },
+		"dhcp":     func() error { return d.dhcp.Serve(ctx) },
+		"tftp":     func() error { return d.tftp.Serve(ctx) },
+		"nfs":      func() error { return d.nfs.Serve(ctx, d.nfsSock) },
+		"switches": func() error { return d.switches.run(ctx) },
+		"ssh":      func() error { return prober.Run(ctx) },
+		"watch": func() error {
+			every := min(nfs.DefaultWatchEvery, cfg.SSH.Every)
+			return nfs.Watch(ctx, nfs.WatchConfig{Port: d.ports.NFS, Every: every, Logger: d.opts.Log}, watch.report)
+		},
+		"follow": func() error {
+			follow(ctx, d.engine, func(s *engine.Snapshot) {
+				prober.Set(probeTargets(s, cfg.SSH.Port))
+				d.near.follow(d.bootTable())
+			})
+			return nil
+		},
+	} {
+		g.Go(func() error {
+			if err := run(); err != nil && !errors.Is(err, context.Canceled) {
+				return fmt.Errorf("%s: %w", what, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// ErrRestart means that a reload asked for something that only a restart does.
+var ErrRestart = errors.New("takes effect after a restart")
+
+// Reload takes over a new configuration while the rack runs: segments, Pis,
+// servers, images and switches. Ports, the state folder and timings of what
+// already runs need a restart; the error names them, and the rest is done.
+func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
+	old := d.opts.Config
+	layout := cfg.Layout()
+	next := &routes{}
+	if err := next.set(layout); err != nil {
+		return err
+	}
+	if err := d.near.check(layout); err != nil {
+		return err
+	}
+	d.routes.table.Store(next.table.Load())
+	if err := d.switches.set(cfg.Switches, cfg.Boot.Hold); err != nil {
+		return err
+	}
+	if err := d.roots.setImages(ctx, cfg.Images); err != nil {
+		return err
+	}
+	if err := d.engine.Relayout(ctx, layout); err != nil {
+		return err
+	}
+	var late []error
+	for what, changed := range map[string]bool{
+		"state": cfg.State != old.State, "[boot]": cfg.Boot != old.Boot, "[dhcp]": cfg.DHCP != old.DHCP,
+		"[tftp]": cfg.TFTP != old.TFTP, "[nfs]": cfg.NFS != old.NFS, "[ssh]": cfg.SSH != old.SSH,
+		"[guard]": !slices.Equal(cfg.Guard, old.Guard),
+	} {
+		if changed {
+			late = append(late, fmt.Errorf("%s: %w", what, ErrRestart))
+		}
+	}
+	return errors.Join(late...)
+}

@@ -1,0 +1,176 @@
+// Package demo runs the product on a simulated rack: switches and Pis are
+// hw/sim's and speak their true protocols over loopback; everything else is
+// what `picloud serve` runs.
+package demo
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"picloud/engine"
+	"picloud/engine/config"
+	"picloud/engine/daemon"
+	"picloud/hw/sim"
+)
+
+// Options say what the rack is like.
+type Options struct {
+	Seed   uint64
+	Pis    int
+	Speed  float64        // of the firmware and the switches, 1 = real
+	Faults map[string]int // how many Pis get which fault
+	State  string         // where the store and the roots are kept; "" = a temporary folder
+	Stage  func(engine.StageChange)
+	Log    *slog.Logger
+}
+
+// Demo is a simulated rack with the product beside it.
+type Demo struct {
+	rack   *sim.Rack
+	daemon *daemon.Daemon
+	config *config.Config
+	temp   string // removed in the end
+}
+
+// Open makes the rack and everything that serves it. Nothing runs before Run.
+func Open(ctx context.Context, o Options) (_ *Demo, err error) {
+	d := &Demo{}
+	defer func() {
+		if err != nil {
+			d.Close()
+		}
+	}()
+	state := o.State
+	if state == "" {
+		if d.temp, err = os.MkdirTemp("", "picloud-demo-"); err != nil {
+			return nil, fmt.Errorf("demo: %w", err)
+		}
+		state = d.temp
+	} else if state, err = filepath.Abs(state); err != nil {
+		return nil, fmt.Errorf("demo: %w", err)
+	}
+	d.rack, err = sim.New(sim.Config{Seed: o.Seed, Pis: o.Pis, Speed: o.Speed, Faults: o.Faults, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	client, err := freePorts(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("demo: find free ports: %w", err)
+	}
+	d.config = configure(d.rack.Inventory(), state, o.Speed, client)
+	if problems := d.config.Validate(daemon.Known()); len(problems) > 0 {
+		return nil, fmt.Errorf("demo: its own configuration is wrong: %w", problems[0])
+	}
+	d.daemon, err = daemon.Open(ctx, daemon.Options{Config: d.config, Speed: o.Speed, Volatile: d.temp != "", Stage: o.Stage, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	bound := d.daemon.Ports()
+	return d, d.rack.SetPorts(sim.Ports{
+		DHCPServer: bound.DHCP, DHCPClient: client.dhcp, TFTP: bound.TFTP, NFS: bound.NFS, SSH: client.ssh,
+	})
+}
+
+// Engine is the product's engine.
+func (d *Demo) Engine() *engine.Engine { return d.daemon.Engine() }
+
+// Config is the configuration that the demo made for its rack.
+func (d *Demo) Config() *config.Config { return d.config }
+
+// Run works until ctx ends, and removes what is temporary.
+func (d *Demo) Run(ctx context.Context) error {
+	defer d.Close()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.rack.Run(ctx) })
+	g.Go(func() error { return d.daemon.Run(ctx) })
+	return g.Wait()
+}
+
+// Close releases what Open took; it is called instead of Run.
+func (d *Demo) Close() {
+	if d.daemon != nil {
+		d.daemon.Close()
+	}
+	if d.rack != nil {
+		d.rack.Close()
+	}
+	if d.temp != "" {
+		_ = os.RemoveAll(d.temp) // a temporary folder: the system sweeps what stays
+	}
+}
+
+// clientPorts are the ports that the simulated Pis use at their own addresses.
+type clientPorts struct{ dhcp, ssh uint16 }
+
+// freePorts finds two ports that nothing holds now.
+func freePorts(ctx context.Context) (clientPorts, error) {
+	var lc net.ListenConfig
+	udp, err := lc.ListenPacket(ctx, "udp4", "127.0.0.1:0")
+	if err != nil {
+		return clientPorts{}, err
+	}
+	defer udp.Close()
+	tcp, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return clientPorts{}, err
+	}
+	defer tcp.Close()
+	return clientPorts{
+		dhcp: uint16(udp.LocalAddr().(*net.UDPAddr).Port), ssh: uint16(tcp.Addr().(*net.TCPAddr).Port),
+	}, nil
+}
+
+// configure writes the rack's configuration as staff would.
+func configure(inv sim.Inventory, state string, speed float64, client clientPorts) *config.Config {
+	c := config.Default()
+	c.Rack, c.State = inv.Rack, state
+	hasten := func(d, least time.Duration) time.Duration { return max(least, time.Duration(float64(d)/speed)) }
+	c.Boot.Limits = engine.DefaultLimits().Scale(speed, 6*time.Second)
+	c.Boot.Hold = hasten(c.Boot.Hold, 100*time.Millisecond)
+	c.Boot.Starting = 32
+	c.DHCP = config.DHCP{
+		ClientPort: int(client.dhcp), Reply: config.ReplyUnicast, Device: "lo",
+		Delay3B: hasten(c.DHCP.Delay3B, 10*time.Millisecond), Nudge: hasten(c.DHCP.Nudge, 5*time.Millisecond),
+	}
+	c.TFTP.Port, c.NFS.Port = 0, 0
+	c.SSH = config.SSH{Port: int(client.ssh), Every: hasten(c.SSH.Every, 500*time.Millisecond), Timeout: c.SSH.Timeout}
+	c.Images = []config.Image{{Name: config.BuiltinImage, Label: "picloud's built-in demo image"}}
+	for _, s := range inv.Switches {
+		sw := config.DefaultSwitch()
+		sw.Name, sw.Address, sw.Ports = s.Name, s.Addr, s.Ports
+		sw.Profile = s.Profile
+		sw.Credentials = config.Credentials{ReadCommunity: s.ReadCommunity, WriteCommunity: s.WriteCommunity}
+		sw.Poll = hasten(sw.Poll, 500*time.Millisecond)
+		c.Switches = append(c.Switches, sw)
+	}
+	for _, p := range inv.Pis {
+		c.Segments = append(c.Segments, config.Segment{
+			Name: p.Name, Interface: "lo", Address: netip.PrefixFrom(p.Server, 30), PiAddress: p.Addr,
+			Switch: p.Switch, Port: p.Port, Power: true,
+			MAC: p.MAC, Serial: config.Serial(p.Serial), Model: engine.Model(p.Model), Image: config.BuiltinImage,
+		})
+		if p.Customer != "" {
+			c.Servers = append(c.Servers, config.Server{
+				Name: p.ServerName, Owner: p.Customer, Pi: engine.PiName(p.Name), Keys: p.Keys,
+			})
+		}
+	}
+	return c
+}
+
+// Defaults of the demo's size and speed.
+const (
+	DefaultPis   = 60
+	DefaultSpeed = 10
+)
+
+// FaultNames are the faults that a simulated Pi can have.
+func FaultNames() []string { return sim.FaultNames() }

@@ -1,0 +1,167 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"picloud/engine"
+)
+
+// Headless runs a demo without a screen and writes what happens.
+type Headless struct {
+	Options Options
+	JSON    bool          // one object a line; otherwise plain text
+	For     time.Duration // ends no later than this
+	Out     io.Writer
+}
+
+// Summary is the end of a headless run.
+type Summary struct {
+	Pis     int     `json:"pis"`
+	Up      int     `json:"up"`
+	Stalled int     `json:"stalled"`
+	Seconds float64 `json:"seconds"`
+}
+
+// AllUp tells whether no Pi failed.
+func (s Summary) AllUp() bool { return s.Up == s.Pis }
+
+// line is one change of a Pi's stage.
+type line struct {
+	Time     time.Time `json:"time"`
+	Pi       string    `json:"pi"`
+	Port     string    `json:"port"`
+	Stage    string    `json:"stage"`
+	Evidence string    `json:"evidence"`
+	Fault    string    `json:"fault,omitempty"` // of a stalled Pi: its name,
+	Cause    string    `json:"cause,omitempty"` // the reason in a sentence,
+	Hint     string    `json:"hint,omitempty"`  // and what to do
+}
+
+var errOver = errors.New("every Pi is up or stalled")
+
+// Run boots the rack until every Pi is up or stalled, or the time is over.
+func (h Headless) Run(ctx context.Context) (Summary, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if h.For > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, h.For)
+		defer stop()
+	}
+	log := &changes{settled: map[engine.PiName]engine.Stage{}, wake: make(chan struct{}, 1)}
+	h.Options.Stage = log.add
+	d, err := Open(ctx, h.Options)
+	if err != nil {
+		return Summary{}, err
+	}
+	pis := len(d.Config().Segments)
+	start := time.Now()
+	var writing sync.WaitGroup
+	var writeErr error
+	writing.Go(func() { writeErr = h.write(ctx, log, pis, cancel) })
+	err = d.Run(ctx)
+	cancel(err)
+	writing.Wait()
+	s := log.summary()
+	s.Pis, s.Seconds = pis, time.Since(start).Round(time.Millisecond).Seconds()
+	if err == nil {
+		err = writeErr
+	}
+	if err == nil {
+		err = h.writeSummary(s)
+	}
+	return s, err
+}
+
+// write prints the changes as they come, and ends the run when all is settled.
+func (h Headless) write(ctx context.Context, log *changes, pis int, end context.CancelCauseFunc) error {
+	for {
+		for _, c := range log.take() {
+			if err := h.writeLine(c); err != nil {
+				end(err)
+				return err
+			}
+		}
+		if s := log.summary(); s.Up+s.Stalled == pis {
+			end(errOver)
+		}
+		select {
+		case <-log.wake:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (h Headless) writeLine(c engine.StageChange) error {
+	l := line{
+		Time: c.Time, Pi: string(c.Pi), Port: c.Port.String(), Stage: c.Stage.String(), Evidence: c.Evidence,
+		Fault: c.Diagnosis.Fault, Cause: c.Diagnosis.Cause, Hint: c.Diagnosis.Hint,
+	}
+	if h.JSON {
+		return json.NewEncoder(h.Out).Encode(l)
+	}
+	_, err := fmt.Fprintf(h.Out, "%s  %-8s %-7s %-8s %s\n", l.Time.Format("15:04:05.000"), l.Pi, l.Port, l.Stage, l.Evidence)
+	if err == nil && l.Hint != "" {
+		_, err = fmt.Fprintf(h.Out, "%38s try: %s\n", "", l.Hint)
+	}
+	return err
+}
+
+func (h Headless) writeSummary(s Summary) error {
+	if h.JSON {
+		return json.NewEncoder(h.Out).Encode(struct {
+			Summary Summary `json:"summary"`
+		}{s})
+	}
+	_, err := fmt.Fprintf(h.Out, "%d Pis: %d up, %d stalled, after %.1f s\n", s.Pis, s.Up, s.Stalled, s.Seconds)
+	return err
+}
+
+// changes gathers stage changes for the writer; the engine never waits for it.
+type changes struct {
+	mu      sync.Mutex
+	waiting []engine.StageChange
+	settled map[engine.PiName]engine.Stage
+	wake    chan struct{}
+}
+
+func (c *changes) add(s engine.StageChange) {
+	c.mu.Lock()
+	c.waiting = append(c.waiting, s)
+	c.settled[s.Pi] = s.Stage
+	c.mu.Unlock()
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (c *changes) take() []engine.StageChange {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	got := c.waiting
+	c.waiting = nil
+	return got
+}
+
+func (c *changes) summary() Summary {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var s Summary
+	for _, stage := range c.settled {
+		switch stage {
+		case engine.StageUp:
+			s.Up++
+		case engine.StageStalled:
+			s.Stalled++
+		}
+	}
+	return s
+}

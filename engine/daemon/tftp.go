@@ -1,0 +1,71 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"picloud/engine"
+	"picloud/netboot/bootfs"
+	"picloud/netboot/tftp"
+)
+
+// bootTree serves each Pi its own boot folder. Who asks is told by the address
+// and, since an address can be forged, by the interface and the server address
+// that the request came in by.
+type bootTree struct {
+	routes *routes
+	table  func() *engine.BootTable
+	folder func(engine.BootEntry) (*bootfs.Folder, error)
+}
+
+// Open is tftp.Tree's.
+func (t bootTree) Open(_ context.Context, r tftp.Request) (tftp.File, error) {
+	e, ok := t.table().Client(r.Client.Addr())
+	if !ok {
+		return nil, tftp.ErrUnknownClient
+	}
+	if r.Interface != 0 && t.routes.find(r.Interface, r.Server) != e.Segment.Name {
+		return nil, fmt.Errorf("%w: %s asks from another segment", tftp.ErrUnknownClient, e.Pi)
+	}
+	if !e.Allowed {
+		return nil, fmt.Errorf("%w: %s may not boot", tftp.ErrDenied, e.Pi)
+	}
+	folder, err := t.folder(e)
+	if err != nil {
+		return nil, err
+	}
+	file, err := folder.Open(r.Name)
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
+}
+
+var tftpKinds = map[tftp.Kind]string{
+	tftp.Started:        "requested",
+	tftp.Served:         "served",
+	tftp.NotFound:       "notfound",
+	tftp.EarlyTerminate: "early",
+	tftp.Replaced:       "early",
+	tftp.Refused:        "refused",
+	tftp.Failed:         "failed",
+}
+
+func tftpObservation(e tftp.Event) engine.Observation {
+	seen := &engine.TFTPSeen{
+		Client: e.Client.Addr().Unmap(), Kind: tftpKinds[e.Kind], Name: e.Name, Bytes: e.Bytes, Size: e.Size,
+		Kernel: isKernel(e.Name),
+	}
+	if e.Err != nil {
+		seen.Reason = e.Err.Error()
+	}
+	return engine.Observation{Time: e.Time, TFTP: seen}
+}
+
+// isKernel tells the names that the firmware loads kernels by
+// (Pi documentation, config.txt "kernel").
+func isKernel(name string) bool {
+	base := name[strings.LastIndexByte(name, '/')+1:]
+	return strings.HasPrefix(base, "kernel") && strings.HasSuffix(base, ".img")
+}

@@ -1,0 +1,48 @@
+# The recipes, each with what it does.
+default:
+    @just --list
+
+# Build ./picloud
+build:
+    go build -trimpath -o picloud .
+
+# The console on a simulated rack
+demo *args:
+    go run . demo {{args}}
+
+# Everything that runs without root
+test *args:
+    go test {{args}} ./...
+
+# The same under the race detector
+race:
+    go test -race ./...
+
+# Real interfaces in network namespaces; needs root
+e2e *args:
+    go test -tags netns -count=1 {{args}} ./netboot/dhcp ./hw/link ./hw/sim/... ./engine/daemon/...
+
+# Fuzz one target: just fuzz ./netboot/dhcp FuzzDecide 1m
+fuzz pkg target time="30s":
+    go test -run '^$' -fuzz '^{{target}}$' -fuzztime {{time}} {{pkg}}
+
+# Benchmarks
+bench *args:
+    go test -run '^$' -bench . -benchmem {{args}} ./...
+
+# Rewrite the golden screens and the README's picture
+golden:
+    go test ./tui/... -update
+
+# Format
+fmt:
+    gofmt -w .
+
+# Vet and lint
+lint:
+    go vet ./...
+    golangci-lint run ./...
+
+# All that CI runs
+ci:
+    .ci/run
