@@ -60,8 +60,12 @@ type program struct {
 // usageError is a mistake of whoever typed the command.
 type usageError struct{ error }
 
-// quiet is a failure that has been reported already.
-var errQuiet = errors.New("reported")
+// errQuiet is a failure that has been reported already, errHelp a wish for the
+// flags that has been granted.
+var (
+	errQuiet = errors.New("reported")
+	errHelp  = errors.New("helped")
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -75,7 +79,7 @@ func (m *program) run(ctx context.Context, args []string) int {
 	err := m.dispatch(ctx, args)
 	var usage usageError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errHelp):
 		return exitOK
 	case errors.Is(err, errQuiet):
 		return exitFailed
@@ -108,7 +112,7 @@ func (m *program) dispatch(ctx context.Context, args []string) error {
 func (m *program) parse(f *flag.FlagSet, args []string) ([]string, error) {
 	f.SetOutput(m.err)
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
-		return nil, errQuiet
+		return nil, errHelp
 	} else if err != nil {
 		return nil, usageError{errors.New("see the flags above")}
 	}

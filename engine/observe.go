@@ -291,7 +291,7 @@ func (r *rack) seeTFTP(at time.Time, t *TFTPSeen) {
 			r.reach(p, StageKernel, at, name+" served whole")
 		}
 	case "notfound":
-		f.missing = name
+		f.fileAsked, f.kernelTry, f.missing = name, t.Kernel, name
 		f.missingN++
 		r.seeFirmware(p, at, name+" is not there")
 	case "early":
@@ -348,11 +348,7 @@ func (r *rack) reach(p *piState, s Stage, at time.Time, evidence string) {
 	if stage == StageOff || p.boot == nil {
 		return
 	}
-	if stage >= s && p.stage != StageStalled {
-		p.progress = at
-		return
-	}
-	if p.stage == StageStalled && s < p.before {
+	if stage >= s && p.stage != StageStalled || p.stage == StageStalled && s <= p.before {
 		return
 	}
 	r.setStage(p, s, at, evidence)

@@ -179,12 +179,18 @@ type client struct {
 // client opens port (0: any) at addr; requests go to server.
 func (r *rig) client(addr string, port int, server string) *client {
 	r.t.Helper()
+	return r.clientOf(r.t, addr, port, server)
+}
+
+// clientOf is client for a test within the one that has the rig.
+func (r *rig) clientOf(t testing.TB, addr string, port int, server string) *client {
+	t.Helper()
 	u, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.ParseIP(addr), Port: port})
 	if err != nil {
-		r.t.Fatal(err)
+		t.Fatal(err)
 	}
-	r.t.Cleanup(func() { u.Close() })
-	return &client{t: r.t, udp: u, server: netip.AddrPortFrom(netip.MustParseAddr(server), r.port), buf: make([]byte, 1<<16)}
+	t.Cleanup(func() { u.Close() })
+	return &client{t: t, udp: u, server: netip.AddrPortFrom(netip.MustParseAddr(server), r.port), buf: make([]byte, 1<<16)}
 }
 
 // pi is a client at the Pi's end of segment 0.

@@ -148,13 +148,13 @@ func (b *boot) discoverROM(d dialect, attempts, skip int, hold bool) (lease, err
 			if err := a.transmit(message); err != nil {
 				return err
 			}
-			r, ok, err := a.answer(sent, sent.Add(b.peer(romInterval, minPacketWait)), goodForROM)
+			r, ok, err := a.answer(sent, sent.Add(b.packetWait(romInterval)), goodForROM)
 			if err != nil {
 				return err
 			}
 			if ok && skip > 0 {
 				skip--
-				err = b.sleep(time.Until(sent.Add(b.peer(romInterval, minPacketWait))))
+				err = b.sleep(time.Until(sent.Add(b.packetWait(romInterval))))
 				ok = false
 			}
 			if ok {
@@ -183,7 +183,7 @@ func (b *boot) requestEEPROM() (lease, error) {
 	style := Datagram{TTL: eepromTTL, Checksum: true}
 	err := b.ask(dialectEEPROM, style, func(a *asker) error {
 		a.xid = b.rng.Uint32()
-		end := time.Now().Add(b.peer(eepromDHCP, 4*minPacketWait))
+		end := time.Now().Add(b.packetWait(eepromDHCP))
 		for n := 1; time.Now().Before(end); n++ {
 			b.counters.discovers.Add(1)
 			b.setState(StageDHCP, fmt.Sprintf("DISCOVER %d", n))
@@ -223,5 +223,5 @@ func (a *asker) exchange(message []byte, good func(reply) bool) (reply, bool, er
 	if err := a.transmit(message); err != nil {
 		return reply{}, false, err
 	}
-	return a.answer(sent, sent.Add(a.peer(eepromRequest, minPacketWait)), good)
+	return a.answer(sent, sent.Add(a.packetWait(eepromRequest)), good)
 }

@@ -94,7 +94,7 @@ func (b *boot) bootEEPROM() (loaded, error) {
 			continue // DHCP_TIMEOUT passed: next boot mode, which is the network
 		}
 		w := b.walker(l, Datagram{TTL: eepromTTL, Checksum: true})
-		w.total = b.peer(eepromFile, minFileWait)
+		w.total = max(b.scale(eepromFile), minFileWait)
 		k, err := w.load(order.Sequence(b.cfg.Board.Family))
 		if !errors.Is(err, errStopped) && !errors.Is(err, errTFTPTimeout) || b.fault == BadFirmware {
 			return k, err
@@ -129,7 +129,7 @@ func (b *boot) walker(l lease, style Datagram) *walker {
 		config: new(settings), found: make(map[string]bool), have: make(map[string]bool), missing: make(map[string]bool),
 		tftp: tftp{
 			nic: b.cfg.NIC, server: netip.AddrPortFrom(l.server, b.cfg.TFTPPort), style: style,
-			rate: b.times.Rate * b.cfg.Speed, resend: b.peer(tftpResend, minPacketWait),
+			rate: b.times.Rate * b.cfg.Speed, resend: b.packetWait(tftpResend),
 			pause: b.sleep, onClose: b.cutOff, counters: &b.counters,
 		},
 	}
@@ -346,7 +346,7 @@ func (w *walker) hangAfterTimeout() error {
 	if err := w.sleep(w.scale(eepromFile)); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w after %w", errHung, errTFTPTimeout)
+	return fmt.Errorf("%w after %v", errHung, errTFTPTimeout) // not wrapped: nothing tries again
 }
 
 // optional asks for a file that follows from another one and may be missing.

@@ -109,7 +109,7 @@ func (b *boot) mount(root nfsRoot) (*mounted, error) {
 			return nil, b.ctx.Err()
 		}
 		b.setState(StageKernel, err.Error())
-		if err := b.sleep(b.peer(pause.Min, minPacketWait)); err != nil {
+		if err := b.sleep(b.packetWait(pause.Min)); err != nil {
 			return nil, err
 		}
 		pause.Min = min(2*pause.Min, mountRetryMax)

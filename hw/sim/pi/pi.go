@@ -90,6 +90,8 @@ type Pi struct {
 	cfg   Config
 	times Times
 	log   *slog.Logger
+	// minWait is minPacketWait; tests, whose server is always quick, have less.
+	minWait time.Duration
 
 	counters counters
 	state    atomic.Pointer[State]
@@ -127,7 +129,7 @@ func New(cfg Config) (*Pi, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Pi{
-		cfg: cfg, times: times[cfg.Board.Family], log: cfg.Log.With("pi", cfg.Name),
+		cfg: cfg, times: times[cfg.Board.Family], minWait: minPacketWait, log: cfg.Log.With("pi", cfg.Name),
 		wake: make(chan struct{}, 1),
 	}
 	p.state.Store(&State{Stage: StageOff})
@@ -338,10 +340,10 @@ func (b *boot) scale(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / b.cfg.Speed)
 }
 
-// peer is a time to wait for someone else: sped up, but not below floor unless
-// the real time is.
-func (b *boot) peer(d, floor time.Duration) time.Duration {
-	return max(b.scale(d), min(d, floor))
+// packetWait is a time to wait for a packet: sped up, but not below minPacketWait
+// unless the real time is.
+func (b *boot) packetWait(d time.Duration) time.Duration {
+	return max(b.scale(d), min(d, b.minWait))
 }
 
 // sleep waits in true time. It returns an error when the power goes.

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
 	nfs "github.com/willscott/go-nfs"
 	nfshelper "github.com/willscott/go-nfs/helpers"
@@ -31,6 +32,8 @@ type server struct {
 	addr, pi   netip.Addr
 	dhcp, tftp *net.UDPConn
 	nfs        net.Listener
+	to         func(netip.AddrPort) netip.AddrPort // where DHCP answers go
+	dial       func() (*net.UDPConn, error)        // a socket for a transfer
 	nfsPort    uint16
 	files      map[string][]byte
 	delay      time.Duration // of DHCP answers
@@ -53,7 +56,7 @@ var segment struct {
 	next uint32
 }
 
-// newServer starts a server on a segment of its own.
+// newServer makes a server on a loopback segment of its own.
 func newServer(t *testing.T) *server {
 	t.Helper()
 	segment.Lock()
@@ -65,38 +68,54 @@ func newServer(t *testing.T) *server {
 		binary.BigEndian.PutUint32(b[:], base+n)
 		return netip.AddrFrom4(b)
 	}
-	s := &server{
-		t: t, addr: ip(1), pi: ip(2), files: map[string][]byte{}, vendor: wire.VendorOptions,
+	s := serverAt(t, ip(1), ip(2))
+	s.open(netip.AddrPortFrom(s.addr, 0), 0, 0)
+	return s
+}
+
+// serverAt makes a server that has no sockets yet.
+func serverAt(t *testing.T, addr, pi netip.Addr) *server {
+	return &server{
+		t: t, addr: addr, pi: pi, next: addr.String(), files: map[string][]byte{}, vendor: wire.VendorOptions,
 		exported: "/srv/pi/a3-001", mute: func(int) bool { return false }, clientPort: 40068,
+		to: func(from netip.AddrPort) netip.AddrPort { return from },
 	}
-	s.next = s.addr.String()
-	listen := func() *net.UDPConn {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: s.addr.AsSlice()})
+}
+
+// open opens the server's sockets.
+func (s *server) open(dhcp netip.AddrPort, tftp, nfs uint16) {
+	s.t.Helper()
+	listen := func(at netip.AddrPort) *net.UDPConn {
+		c, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(at))
 		if err != nil {
-			t.Fatal(err)
+			s.t.Fatal(err)
 		}
 		return c
 	}
-	s.dhcp, s.tftp = listen(), listen()
-	s.serveNFS()
-	t.Cleanup(func() {
+	s.dhcp, s.tftp = listen(dhcp), listen(netip.AddrPortFrom(s.addr, tftp))
+	s.dial = func() (*net.UDPConn, error) { return net.ListenUDP("udp4", &net.UDPAddr{IP: s.addr.AsSlice()}) }
+	s.serveNFS(nfs)
+	s.t.Cleanup(func() {
 		s.dhcp.Close()
 		s.tftp.Close()
 		s.nfs.Close()
 		s.wg.Wait()
 	})
-	return s
 }
 
 func port(c *net.UDPConn) uint16 { return uint16(c.LocalAddr().(*net.UDPAddr).Port) }
 
-// config starts to serve and returns a Pi on this server's segment. What the
-// server says must be set before.
-func (s *server) config(b Board, fault string) Config {
+// serve starts to answer. What the server says must be set before.
+func (s *server) serve() {
 	s.wg.Go(s.serveDHCP)
 	s.wg.Go(s.serveTFTP)
+}
+
+// config serves and returns a Pi on this server's loopback segment.
+func (s *server) config(b Board, fault string) Config {
+	s.serve()
 	return Config{
-		Name: "a3-001", Board: b, Speed: 50, Seed: 7, Fault: fault,
+		Name: "a3-001", Board: b, Speed: 200, Seed: seedOf(false), Fault: fault,
 		NIC:      &Loopback{Pi: s.pi, Server: netip.AddrPortFrom(s.addr, port(s.dhcp)), ClientPort: s.clientPort},
 		TFTPPort: port(s.tftp), SSHPort: 40022,
 	}
@@ -139,9 +158,9 @@ func (s *server) serveDHCP() {
 		}
 		s.wg.Go(func() {
 			time.Sleep(s.delay)
-			_, _ = s.dhcp.WriteToUDPAddrPort(s.offer(m), from)
+			_, _ = s.dhcp.WriteToUDPAddrPort(s.offer(m), s.to(from))
 			if s.nudge {
-				_, _ = s.dhcp.WriteToUDPAddrPort([]byte("nudge"), from)
+				_, _ = s.dhcp.WriteToUDPAddrPort([]byte("nudge"), s.to(from))
 			}
 		})
 	}
@@ -186,7 +205,7 @@ func (s *server) serveTFTP() {
 
 // transfer serves one read request with one packet at a time.
 func (s *server) transfer(rrq string, to netip.AddrPort) {
-	c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: s.addr.AsSlice()})
+	c, err := s.dial()
 	if err != nil {
 		return
 	}
@@ -228,7 +247,7 @@ func (s *server) exchange(c *net.UDPConn, to netip.AddrPort, p []byte, block int
 		if _, err := c.WriteToUDPAddrPort(p, to); err != nil {
 			return false
 		}
-		_ = c.SetReadDeadline(time.Now().Add(400 * time.Millisecond))
+		_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 		for {
 			n, _, err := c.ReadFromUDPAddrPort(buf)
 			if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -257,14 +276,15 @@ type onePath struct {
 	path string
 }
 
-func (h onePath) Mount(ctx context.Context, c net.Conn, r nfs.MountRequest) (nfs.MountStatus, fsT, []nfs.AuthFlavor) {
+func (h onePath) Mount(ctx context.Context, c net.Conn, r nfs.MountRequest) (nfs.MountStatus, billy.Filesystem, []nfs.AuthFlavor) {
+	status, fs, flavors := h.Handler.Mount(ctx, c, r)
 	if string(r.Dirpath) != h.path {
-		return nfs.MountStatusErrNoEnt, nil, nil
+		status = nfs.MountStatusErrNoEnt
 	}
-	return h.Handler.Mount(ctx, c, r)
+	return status, fs, flavors
 }
 
-func (s *server) serveNFS() {
+func (s *server) serveNFS(port uint16) {
 	root := s.t.TempDir()
 	for name, text := range map[string]string{
 		"etc/hostname": "a3-001\n", "usr/lib/os-release": "VERSION_CODENAME=trixie\n",
@@ -277,7 +297,7 @@ func (s *server) serveNFS() {
 	if err := os.Symlink("../usr/lib/os-release", filepath.Join(root, "etc/os-release")); err != nil {
 		s.t.Fatal(err)
 	}
-	l, err := net.Listen("tcp4", netip.AddrPortFrom(s.addr, 0).String())
+	l, err := net.Listen("tcp4", netip.AddrPortFrom(s.addr, port).String())
 	if err != nil {
 		s.t.Fatal(err)
 	}
