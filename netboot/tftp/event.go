@@ -58,7 +58,9 @@ var (
 	ErrStopped = errors.New("server stopped")
 )
 
-// Event is an observation: what a client asked for and what became of it.
+// Event is an observation: what a client asked for and what became of it. Events of
+// different requests may come slightly out of order, even of one client: the last
+// acknowledgement of a file is followed at once by the request for the next.
 type Event struct {
 	// Time is when the event happened.
 	Time time.Time

@@ -1,0 +1,119 @@
+package bootfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// MaxFileSize is the size of the largest file served, in octets: twice what a
+// bootloader of before September 2025 can load (65,535 blocks of 1,468 octets), and
+// the limit of a boot.img.
+const MaxFileSize = 128 << 20
+
+// maxLinks is how many links are followed for one name.
+const maxLinks = 8
+
+// openIn opens the regular file name beneath the folder sub of dir, and nothing
+// that is outside of sub.
+func openIn(dir, sub, name string) (*os.File, int64, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer root.Close()
+	if sub != "" {
+		inner, err := root.OpenRoot(sub)
+		if err != nil {
+			return nil, 0, pathError(err)
+		}
+		defer inner.Close()
+		root = inner
+	}
+	return openBeneath(root, name)
+}
+
+// openBeneath opens a regular file. It first gets hold of whatever has the name
+// without opening it (O_PATH), since opening has effects: a pipe blocks, and a
+// device such as a watchdog starts. Only what then is a regular file is opened,
+// by way of the same handle, so that nothing can be put in its place meanwhile.
+func openBeneath(root *os.Root, name string) (*os.File, int64, error) {
+	for range maxLinks {
+		handle, err := root.OpenFile(name, unix.O_PATH, 0)
+		if err != nil {
+			return nil, 0, pathError(err)
+		}
+		info, err := handle.Stat()
+		if err != nil {
+			handle.Close()
+			return nil, 0, err
+		}
+		if info.Mode().Type() == fs.ModeSymlink {
+			handle.Close()
+			if name, err = follow(root, name); err != nil {
+				return nil, 0, err
+			}
+			continue
+		}
+		f, size, err := reopen(handle, info)
+		handle.Close()
+		return f, size, err
+	}
+	return nil, 0, ErrLink
+}
+
+// follow returns where the link name leads. os.Root follows links itself, but not
+// the last one of a path with O_PATH.
+func follow(root *os.Root, name string) (string, error) {
+	target, err := root.Readlink(name)
+	if err != nil {
+		return "", pathError(err)
+	}
+	to := path.Join(path.Dir(name), target)
+	if path.IsAbs(target) || !filepath.IsLocal(to) {
+		return "", ErrLink
+	}
+	return to, nil
+}
+
+// reopen opens for reading what handle refers to, if it is a regular file.
+func reopen(handle *os.File, info fs.FileInfo) (*os.File, int64, error) {
+	if !info.Mode().IsRegular() {
+		return nil, 0, ErrNotRegular
+	}
+	if info.Size() > MaxFileSize {
+		return nil, 0, ErrTooLarge
+	}
+	raw, err := handle.SyscallConn()
+	if err != nil {
+		return nil, 0, err
+	}
+	var f *os.File
+	cerr := raw.Control(func(fd uintptr) {
+		f, err = os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(fd)), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	})
+	if err = errors.Join(cerr, err); err != nil {
+		return nil, 0, fmt.Errorf("open what was found: %w", err)
+	}
+	return f, info.Size(), nil
+}
+
+// pathError tells apart the errors of os.Root. It reports a path that leads out by
+// an error that it does not export, which is the only one without an errno.
+func pathError(err error) error {
+	var errno syscall.Errno
+	switch {
+	case !errors.As(err, &errno), errno == syscall.ELOOP:
+		return ErrLink
+	case errno == syscall.ENOTDIR, errno == syscall.ENAMETOOLONG:
+		return fs.ErrNotExist
+	}
+	return err
+}

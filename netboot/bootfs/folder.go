@@ -1,0 +1,168 @@
+package bootfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+
+	"picloud/netboot/bootfs/order"
+)
+
+// ErrSpec is wrapped by the errors of New.
+var ErrSpec = errors.New("invalid boot folder")
+
+// Spec says what is in the boot folder of a Pi.
+type Spec struct {
+	// Family is the kind of board.
+	Family order.Family
+	// Serial is the low half of the board's serial number, 8 hexadecimal digits. It
+	// may be empty as long as it is not known: then any serial number is taken for
+	// its prefix.
+	Serial string
+	// MAC is the board's hardware address, for boards that are set up to use it as
+	// prefix (TFTP_PREFIX=2).
+	MAC net.HardwareAddr
+	// Root is the folder on the file server that is the Pi's root file system. Its
+	// boot/firmware, or if a file is not there its boot, is searched. It may be
+	// empty.
+	Root string
+	// Image is a folder with boot files, searched after Root. It may be empty.
+	Image string
+	// Config is what config.txt is made of.
+	Config Config
+	// Cmdline is what cmdline.txt is made of.
+	Cmdline Cmdline
+}
+
+// bootDirs are where a root has its boot files: boot/firmware since Bookworm, and
+// boot before that.
+var bootDirs = []string{"boot/firmware", "boot"}
+
+// Folder is the boot folder of one Pi. It may be used by several goroutines at
+// once. It keeps nothing open, so that a root can be exchanged at any time.
+type Folder struct {
+	spec      Spec
+	generated map[string][]byte
+}
+
+// New checks a Spec and makes the generated files. Every error is an ErrSpec.
+func New(s Spec) (*Folder, error) {
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("bootfs: new folder: %w: %w", ErrSpec, err)
+	}
+	s.MAC = slices.Clone(s.MAC)
+	return &Folder{spec: s, generated: map[string][]byte{
+		"config.txt":  []byte(s.Config.text(s.Family, s.Cmdline.Initramfs)),
+		"cmdline.txt": []byte(s.Cmdline.String() + "\n"),
+	}}, nil
+}
+
+func (s *Spec) check() error {
+	if !slices.Contains(order.Families(), s.Family) {
+		return fmt.Errorf("family %q cannot boot over a network", s.Family)
+	}
+	if s.Serial != "" && !isSerial(s.Serial) {
+		return fmt.Errorf("serial number %q is not 8 hexadecimal digits", s.Serial)
+	}
+	if len(s.MAC) != 0 && len(s.MAC) != 6 {
+		return fmt.Errorf("hardware address %s does not have 6 octets", s.MAC)
+	}
+	if err := s.Config.check(s.Family); err != nil {
+		return fmt.Errorf("config.txt: %w", err)
+	}
+	if err := s.Cmdline.check(); err != nil {
+		return fmt.Errorf("cmdline.txt: %w", err)
+	}
+	return nil
+}
+
+// Source is where a file comes from.
+type Source string
+
+// The sources of boot files.
+const (
+	Generated Source = "generated"
+	FromRoot  Source = "root"
+	FromImage Source = "image"
+)
+
+// File is an open boot file.
+type File struct {
+	r      io.Reader
+	c      io.Closer // nil if there is nothing to close
+	size   int64
+	source Source
+}
+
+// Read reads the file. A file that changes while it is read may have more or less
+// than Size octets.
+func (f *File) Read(p []byte) (int, error) { return f.r.Read(p) }
+
+// Close closes the file.
+func (f *File) Close() error {
+	if f.c == nil {
+		return nil
+	}
+	return f.c.Close()
+}
+
+// Size is how many octets the file had when it was opened.
+func (f *File) Size() int64 { return f.size }
+
+// Source is where the file comes from.
+func (f *File) Source() Source { return f.source }
+
+// Open opens the file that the Pi asks for by name. The errors that are
+// fs.ErrNotExist tell that the Pi gets no such file, and why; any other error is
+// one of the server, such as a root that cannot be read.
+//
+// A file in the root that is refused is not replaced by that of the image: the Pi
+// then does not boot, and the error says which file is wrong.
+func (f *Folder) Open(name string) (*File, error) {
+	p, err := f.spec.resolve(name)
+	if err != nil {
+		return nil, openError(name, err)
+	}
+	if b, ok := f.generated[p]; ok {
+		return &File{r: bytes.NewReader(b), size: int64(len(b)), source: Generated}, nil
+	}
+	for _, place := range f.spec.places() {
+		file, size, err := openIn(place.dir, place.sub, p)
+		if err == nil {
+			return &File{r: file, c: file, size: size, source: place.source}, nil
+		}
+		if !isAbsent(err) {
+			return nil, openError(name, err)
+		}
+	}
+	return nil, openError(name, ErrNotFound)
+}
+
+// place is a folder to search.
+type place struct {
+	dir, sub string
+	source   Source
+}
+
+func (s *Spec) places() []place {
+	var ps []place
+	if s.Root != "" {
+		for _, sub := range bootDirs {
+			ps = append(ps, place{s.Root, sub, FromRoot})
+		}
+	}
+	if s.Image != "" {
+		ps = append(ps, place{s.Image, "", FromImage})
+	}
+	return ps
+}
+
+// Generated returns the text of a file that is made from the Spec, config.txt or
+// cmdline.txt, for people to look at.
+func (f *Folder) Generated(name string) (string, bool) {
+	b, ok := f.generated[name]
+	return string(b), ok
+}
