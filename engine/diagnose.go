@@ -129,7 +129,7 @@ var rules = []rule{
 	},
 	{
 		StageFirmware, "missing-file",
-		func(p *piState) bool { return p.facts.missingN > 0 && p.facts.missing == p.facts.fileAsked },
+		func(p *piState) bool { return p.facts.missing != "" && p.facts.missing == p.facts.fileAsked },
 		says("it stopped after %v, which is not in its boot folder", func(p *piState) any { return p.facts.missing }),
 		"reimage it (i), or put the file back in its /boot/firmware",
 	},

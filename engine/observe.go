@@ -283,7 +283,6 @@ func (r *rack) seeTFTP(at time.Time, t *TFTPSeen) {
 	case "served":
 		f.files++
 		f.bytes += t.Bytes
-		f.missingN = 0
 		f.loader = isLoader(name)
 		r.seeFirmware(p, at, fmt.Sprintf("%s, %d bytes", name, t.Bytes))
 		if t.Kernel {
@@ -291,8 +290,7 @@ func (r *rack) seeTFTP(at time.Time, t *TFTPSeen) {
 			r.reach(p, StageKernel, at, name+" served whole")
 		}
 	case "notfound":
-		f.fileAsked, f.kernelTry, f.missing = name, t.Kernel, name
-		f.missingN++
+		f.fileAsked, f.kernelTry, f.open, f.missing = name, t.Kernel, false, name
 		r.seeFirmware(p, at, name+" is not there")
 	case "early":
 		r.seeFirmware(p, at, "")

@@ -42,7 +42,6 @@ type facts struct {
 	files      int    // served whole
 	bytes      int64
 	missing    string // last name that was not there
-	missingN   int
 	failed     string // a transfer that broke off
 	kernel     string
 	loader     bool   // bootcode.bin was fetched: the next DISCOVER is its own
