@@ -1,0 +1,333 @@
+package tui
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+
+	"picloud/engine"
+)
+
+// pending is a verb whose guard runs.
+type pending struct {
+	serial   int
+	verb     engine.Verb
+	guard    engine.Guard
+	targets  []engine.Target
+	image    string
+	reason   string
+	key      string // that started it, "" = a ":" line
+	deadline time.Time
+	want     string // what has to be typed for a GuardName
+	leftOut  string // who was left out, and why
+}
+
+// readOnly says why this console may not act, "" = it may.
+func (m *Model) readOnly(v engine.Verb) string {
+	switch {
+	case m.opts.ReadOnly:
+		return "this console was opened read-only"
+	case m.opts.Actor.Role < v.Role:
+		return "your role (" + m.opts.Actor.Role.String() + ") may not"
+	case m.idle:
+		return "read-only after " + age(m.opts.Idle) + " without a key; r to act again"
+	}
+	return ""
+}
+
+// targets are the Pis that a verb's key acts on.
+func (m *Model) targets() (names []engine.PiName, why string) {
+	switch m.place() {
+	case inDetail:
+		return []engine.PiName{m.detail.pi}, ""
+	case inJobs:
+		if j := m.jobs.selected(m.shown.Jobs); j != nil {
+			return []engine.PiName{j.Pi}, ""
+		}
+		return nil, "no job is selected"
+	case inLog:
+		return nil, "a log line is no selection; tab or 1 goes to the Pis"
+	}
+	if m.anchor != "" {
+		m.rangeMark()
+	}
+	if len(m.marks) > 0 {
+		return m.marked(), ""
+	}
+	if m.sel == "" {
+		return nil, "no Pi is selected"
+	}
+	return []engine.PiName{m.sel}, ""
+}
+
+// marked are the marked Pis in the snapshot's order.
+func (m *Model) marked() []engine.PiName {
+	var names []engine.PiName
+	for i := range m.shown.Pis {
+		if n := m.shown.Pis[i].Name; m.marks[n] {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+func (m *Model) scope() scope {
+	here, _ := m.targets()
+	sc := scope{snap: m.shown, marked: m.marked(), here: here}
+	for _, i := range m.rows {
+		sc.shown = append(sc.shown, m.shown.Pis[i].Name)
+	}
+	return sc
+}
+
+func (m *Model) verbKey(v engine.Verb, key string) tea.Cmd {
+	names, why := m.targets()
+	if why != "" {
+		m.say(warn, string(v.Name)+": "+why)
+		return nil
+	}
+	return m.start(v, names, key, "", "")
+}
+
+// start puts the verb's guard before its act: the strongest of the targets'.
+// Pis that the verb cannot be used on now are left out and named.
+func (m *Model) start(v engine.Verb, names []engine.PiName, key, image, reason string) tea.Cmd {
+	if why := m.readOnly(v); why != "" {
+		m.say(warn, string(v.Name)+": "+why)
+		return nil
+	}
+	p := &pending{verb: v, key: key, image: image, reason: reason}
+	guards := m.opts.Viewer.Guards(v.Name)
+	for _, n := range names {
+		pi := m.pi(n)
+		why := "it is gone"
+		if pi != nil {
+			why = m.refusal(v, pi)
+		}
+		if why != "" {
+			p.leaveOut(n, why)
+			continue
+		}
+		p.targets = append(p.targets, engine.Target{Pi: n, Gen: pi.Gen})
+		p.guard = stronger(p.guard, guards.For(pi))
+	}
+	if len(p.targets) == 0 {
+		m.say(warn, fmt.Sprintf("%s: not %s", v.Name, p.leftOut))
+		return nil
+	}
+	m.flash = flash{}
+	return m.arm(p)
+}
+
+// refusal says why a verb cannot be used on a Pi now, "" = it can.
+func (m *Model) refusal(v engine.Verb, pi *engine.PiView) string {
+	if newest := m.piIn(m.snap, pi.Name); newest == nil || newest.Gen != pi.Gen {
+		return "it changed since the display was frozen; f thaws it"
+	}
+	if v.Refuse == nil {
+		return ""
+	}
+	return v.Refuse(pi)
+}
+
+func (p *pending) leaveOut(n engine.PiName, why string) {
+	if p.leftOut != "" {
+		p.leftOut += "; "
+	}
+	if len(p.leftOut) < 300 {
+		p.leftOut += string(n) + ": " + why
+	}
+}
+
+// stronger is the stronger guard of two; of two count-downs the longer.
+func stronger(a, b engine.Guard) engine.Guard {
+	switch {
+	case a.Kind != b.Kind && a.Kind > b.Kind, a.Kind == b.Kind && a.Delay >= b.Delay:
+		return a
+	}
+	return b
+}
+
+// arm starts the guard, or acts at once if there is none.
+func (m *Model) arm(p *pending) tea.Cmd {
+	m.serial++
+	p.serial = m.serial
+	m.mode = modeKeys
+	switch {
+	case p.guard.Kind == engine.GuardNone, p.guard.Kind == engine.GuardCountdown && p.guard.Delay <= 0:
+		return m.act(p, "")
+	case p.guard.Kind == engine.GuardCountdown:
+		p.deadline = m.now.Add(p.guard.Delay)
+	case p.guard.Kind == engine.GuardName:
+		p.want = string(p.targets[0].Pi)
+		if len(p.targets) > 1 {
+			p.want = fmt.Sprintf("%s %d", p.verb.Name, len(p.targets))
+		}
+		m.input.SetValue("")
+		p.deadline = m.now.Add(answerTime)
+	default:
+		p.deadline = m.now.Add(answerTime)
+	}
+	m.pending = p
+	return m.waitGuard()
+}
+
+// waitGuard waits until the guard's next full second, or its end.
+func (m *Model) waitGuard() tea.Cmd {
+	left := m.pending.deadline.Sub(m.now)
+	next := left % time.Second
+	if next <= 0 {
+		next = min(left, time.Second)
+	}
+	return m.after(next, guardMsg{m.pending.serial})
+}
+
+// guardTick moves a guard's clock on; at its end a count-down acts and a
+// question falls.
+func (m *Model) guardTick(serial int) tea.Cmd {
+	p := m.pending
+	if p == nil || p.serial != serial {
+		return nil // it was stopped, and perhaps another one started
+	}
+	if m.now.Before(p.deadline) {
+		return m.waitGuard()
+	}
+	if p.guard.Kind != engine.GuardCountdown {
+		m.disarm("no answer within " + age(answerTime))
+		return nil
+	}
+	m.deafFor(actedDeaf)
+	return m.act(p, "")
+}
+
+// guardKey takes a key while a guard runs.
+func (m *Model) guardKey(msg tea.KeyPressMsg, k string, deaf bool) tea.Cmd {
+	p := m.pending
+	switch p.guard.Kind {
+	case engine.GuardCountdown:
+		if k == p.key {
+			return nil
+		}
+	case engine.GuardYes:
+		if deaf && k == "y" {
+			return nil
+		}
+		if k == "y" {
+			m.deafFor(actedDeaf)
+			return m.act(p, "")
+		}
+	case engine.GuardName:
+		return m.nameKey(msg, k, deaf)
+	}
+	m.disarm("stopped")
+	return nil
+}
+
+// nameKey takes a key of a typed confirmation.
+func (m *Model) nameKey(msg tea.KeyPressMsg, k string, deaf bool) tea.Cmd {
+	p := m.pending
+	switch {
+	case k == "enter" && m.input.Value() == p.want && !deaf:
+		return m.act(p, p.want)
+	case k == "enter":
+		m.disarm(fmt.Sprintf("%q is not %q", clip(m.input.Value()), p.want))
+	case deaf:
+	case msg.Key().Text != "" || k == "backspace" || k == "delete" || k == "left" || k == "right" || k == "ctrl+u" || k == "ctrl+w":
+		m.edit(msg)
+		p.deadline = m.now.Add(answerTime)
+	default:
+		m.disarm("stopped")
+	}
+	return nil
+}
+
+// disarm drops the running guard: nothing is done.
+func (m *Model) disarm(why string) {
+	p := m.pending
+	m.pending = nil
+	m.say(warn, fmt.Sprintf("%s: %s; nothing was done to %s", p.verb.Name, why, p.who()))
+}
+
+// who names the targets shortly.
+func (p *pending) who() string {
+	if len(p.targets) == 1 {
+		return string(p.targets[0].Pi)
+	}
+	return fmt.Sprintf("the %d Pis", len(p.targets))
+}
+
+// checkPending drops a guard whose Pi is no longer as it was when the key was
+// pressed.
+func (m *Model) checkPending() {
+	if m.pending == nil {
+		return
+	}
+	for _, t := range m.pending.targets {
+		switch pi := m.piIn(m.snap, t.Pi); {
+		case pi == nil:
+			m.disarm(string(t.Pi) + " is gone")
+			return
+		case pi.Gen != t.Gen:
+			m.disarm(fmt.Sprintf("%s changed meanwhile (now %s)", t.Pi, nowWord(pi)))
+			return
+		}
+	}
+}
+
+// nowWord says in a word what a Pi is doing.
+func nowWord(pi *engine.PiView) string {
+	if pi.Job != nil {
+		return fmt.Sprintf("job %d, %s", pi.Job.ID, pi.Job.Verb)
+	}
+	return pi.Stage.String()
+}
+
+// act sends the command.
+func (m *Model) act(p *pending, typed string) tea.Cmd {
+	m.pending = nil
+	text := fmt.Sprintf("%s %s: sent", p.verb.Name, p.who())
+	if p.leftOut != "" {
+		text += "; left out " + p.leftOut
+	}
+	m.say(plain, text)
+	return m.send(engine.Command{
+		Verb: p.verb.Name, Actor: m.opts.Actor, Targets: p.targets,
+		Image: p.image, Passed: p.guard.Kind, Typed: typed, Reason: p.reason,
+	})
+}
+
+// done shows what the engine said.
+func (m *Model) done(msg doneMsg) {
+	what := string(msg.verb)
+	if msg.one != "" {
+		what += " " + string(msg.one)
+	}
+	var said []string
+	if n := len(msg.res.Accepted); n == 1 && msg.res.Accepted[0].Job != 0 {
+		said = append(said, fmt.Sprintf("job %d", msg.res.Accepted[0].Job))
+	} else if n == 1 {
+		said = append(said, "done")
+	} else if n > 1 {
+		said = append(said, fmt.Sprintf("%d accepted", n))
+	}
+	st := plain
+	if err := errors.Join(msg.err, refusedErr(msg.err, msg.res)); err != nil {
+		st = bad
+		said = append(said, "refused: "+strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	if len(said) == 0 {
+		said = append(said, "nothing was done")
+	}
+	m.say(st, what+": "+strings.Join(said, "; "))
+}
+
+// refusedErr is the result's refusals, unless the error tells them already.
+func refusedErr(err error, res engine.Result) error {
+	if err != nil {
+		return nil
+	}
+	return res.Err()
+}

@@ -1,0 +1,277 @@
+package tui
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"picloud/engine"
+)
+
+// invocation is a parsed ":" line: a verb with its targets, or a word of the
+// console's own.
+type invocation struct {
+	word    string // of the console's own; "" = verb
+	rest    string // what follows word
+	verb    engine.Verb
+	targets []engine.PiName
+	image   string
+	reason  string
+}
+
+// words are the console's own commands.
+var words = []struct{ name, help string }{
+	{"rack", "go to the rack"},
+	{"pis", "go to the list of Pis"},
+	{"jobs", "go to the jobs"},
+	{"log", "go to the log"},
+	{"filter", "filter TEXT: as / does"},
+	{"help", "all keys and verbs"},
+	{"q", "leave the console; the engine runs on"},
+	{"quit", "the same"},
+}
+
+// scope is what a command line may refer to.
+type scope struct {
+	snap   *engine.Snapshot
+	marked []engine.PiName
+	shown  []engine.PiName
+	here   []engine.PiName // targets when none are named
+}
+
+// parseCommand reads a ":" line:
+//
+//	VERB [TARGET ...] [IMAGE | REASON]
+//
+// A target is a Pi's name, a port (sw1/3), ports (sw1/1-12,15), a switch (sw1),
+// @marked, @shown, a set (@faults) or a stage (@stalled). With nothing after
+// the verb the marked or selected Pis are meant. Words that are no target are
+// only taken as image or reason once a target was named, so that a mistyped
+// name never turns into a reason for the wrong Pi.
+func parseCommand(line string, sc scope) (invocation, error) {
+	toks := strings.Fields(line)
+	if len(toks) > 0 && toks[0] == "mark" {
+		toks = toks[1:]
+	}
+	if len(toks) == 0 {
+		return invocation{}, fmt.Errorf("say what to do, such as: cycle a3-023")
+	}
+	for _, w := range words {
+		if w.name == toks[0] {
+			return invocation{word: w.name, rest: strings.Join(toks[1:], " ")}, nil
+		}
+	}
+	verb, ok := engine.FindVerb(engine.VerbName(toks[0]))
+	if !ok {
+		return invocation{}, fmt.Errorf("%q is no verb: %s", clip(toks[0]), verbNames())
+	}
+	inv := invocation{verb: verb}
+	rest, err := inv.takeTargets(toks[1:], sc)
+	if err != nil {
+		return invocation{}, err
+	}
+	if err := inv.takeArgs(rest, sc); err != nil {
+		return invocation{}, err
+	}
+	if len(inv.targets) == 0 {
+		return invocation{}, fmt.Errorf("%s: no Pi is selected", verb.Name)
+	}
+	return inv, nil
+}
+
+// takeTargets reads targets until the first word that is none.
+func (inv *invocation) takeTargets(toks []string, sc scope) (rest []string, err error) {
+	if len(toks) == 0 {
+		inv.targets = sc.here
+		return nil, nil
+	}
+	for i, tok := range toks {
+		names, ok, err := sc.resolve(tok)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			if i == 0 {
+				return inv.noTarget(toks, sc)
+			}
+			return toks[i:], nil
+		}
+		for _, n := range names {
+			if !slices.Contains(inv.targets, n) {
+				inv.targets = append(inv.targets, n)
+			}
+		}
+	}
+	return nil, nil
+}
+
+// noTarget decides what a line means whose first word is no target: only the
+// name of an image is beyond doubt.
+func (inv *invocation) noTarget(toks []string, sc scope) ([]string, error) {
+	if inv.verb.Name == engine.VerbReimage && len(toks) == 1 && sc.hasImage(toks[0]) {
+		inv.targets = sc.here
+		return toks, nil
+	}
+	return nil, fmt.Errorf("there is no Pi, port or set %q", clip(toks[0]))
+}
+
+func (inv *invocation) takeArgs(rest []string, sc scope) error {
+	if len(rest) == 0 {
+		return nil
+	}
+	switch {
+	case inv.verb.Args == "":
+		return fmt.Errorf("there is no Pi, port or set %q", clip(rest[0]))
+	case inv.verb.Name != engine.VerbReimage:
+		inv.reason = strings.Join(rest, " ")
+		return nil
+	case len(rest) > 1:
+		return fmt.Errorf("one image, not %d words after the Pis", len(rest))
+	case !sc.hasImage(rest[0]):
+		return fmt.Errorf("there is no Pi or image %q", clip(rest[0]))
+	}
+	inv.image = rest[0]
+	return nil
+}
+
+func (sc scope) hasImage(name string) bool {
+	return slices.ContainsFunc(sc.snap.Images, func(i engine.Image) bool { return i.Name == name })
+}
+
+// resolve turns one word into Pis. It is not ok for a word that looks like no
+// target; it is an error for one that looks like a target and names nothing.
+func (sc scope) resolve(tok string) (names []engine.PiName, ok bool, err error) {
+	if name, isSet := strings.CutPrefix(tok, "@"); isSet {
+		names, err = sc.resolveSet(name)
+		return names, true, err
+	}
+	for i := range sc.snap.Pis {
+		if string(sc.snap.Pis[i].Name) == tok {
+			return []engine.PiName{sc.snap.Pis[i].Name}, true, nil
+		}
+	}
+	sw, ports, ok := parsePorts(tok, sc.snap.Switches)
+	if !ok {
+		return nil, false, nil
+	}
+	names = sc.where(func(p *engine.PiView) bool {
+		return p.Port.Switch == sw && (ports == nil || slices.Contains(ports, p.Port.Port))
+	})
+	if len(names) == 0 {
+		return nil, true, fmt.Errorf("there is no Pi at %s", clip(tok))
+	}
+	return names, true, nil
+}
+
+func (sc scope) resolveSet(name string) ([]engine.PiName, error) {
+	var names []engine.PiName
+	stage, isStage := engine.ParseStage(name)
+	i := slices.IndexFunc(groups, func(g group) bool { return g.name == name })
+	switch {
+	case name == setMarked:
+		names = sc.marked
+	case name == setShown:
+		names = sc.shown
+	case i >= 0:
+		names = sc.where(groups[i].has)
+	case isStage:
+		names = sc.where(func(p *engine.PiView) bool { return p.Stage == stage })
+	default:
+		return nil, fmt.Errorf("there is no @%s: %s", clip(name), strings.Join(setNames(), " "))
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("@%s is nobody just now", name)
+	}
+	return names, nil
+}
+
+func (sc scope) where(has func(p *engine.PiView) bool) []engine.PiName {
+	var names []engine.PiName
+	for i := range sc.snap.Pis {
+		if has(&sc.snap.Pis[i]) {
+			names = append(names, sc.snap.Pis[i].Name)
+		}
+	}
+	return names
+}
+
+func setNames() []string {
+	out := []string{"@" + setMarked, "@" + setShown}
+	for _, s := range groups {
+		out = append(out, "@"+s.name)
+	}
+	return append(out, "@stalled", "@up", "@off")
+}
+
+func verbNames() string {
+	var b []string
+	for _, v := range engine.Verbs() {
+		b = append(b, string(v.Name))
+	}
+	return strings.Join(b, " ")
+}
+
+// clip shortens a word that is shown back to the person who typed it.
+func clip(s string) string {
+	if len(s) > 40 {
+		return s[:40]
+	}
+	return s
+}
+
+// complete extends the last word of a command line as far as it is certain and
+// returns the ways it could go on.
+func complete(line string, sc scope) (string, []string) {
+	cut := strings.LastIndexByte(line, ' ') + 1
+	head, last := line[:cut], line[cut:]
+	var hits []string
+	for _, c := range candidates(strings.Fields(head), sc) {
+		if strings.HasPrefix(c, last) && c != last {
+			hits = append(hits, c)
+		}
+	}
+	switch len(hits) {
+	case 0:
+		return line, nil
+	case 1:
+		if strings.HasSuffix(hits[0], "/") {
+			return head + hits[0], nil // the port's number follows
+		}
+		return head + hits[0] + " ", nil
+	}
+	common := hits[0]
+	for _, h := range hits[1:] {
+		n := 0
+		for n < len(common) && n < len(h) && common[n] == h[n] {
+			n++
+		}
+		common = common[:n]
+	}
+	return head + common, hits
+}
+
+func candidates(before []string, sc scope) []string {
+	var out []string
+	if len(before) == 0 {
+		for _, v := range engine.Verbs() {
+			out = append(out, string(v.Name))
+		}
+		for _, w := range words {
+			out = append(out, w.name)
+		}
+		return out
+	}
+	for i := range sc.snap.Pis {
+		out = append(out, string(sc.snap.Pis[i].Name))
+	}
+	for i := range sc.snap.Switches {
+		out = append(out, sc.snap.Switches[i].Name+"/")
+	}
+	out = append(out, setNames()...)
+	if before[0] == string(engine.VerbReimage) {
+		for _, im := range sc.snap.Images {
+			out = append(out, im.Name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,303 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+
+	"charm.land/bubbles/v2/textinput"
+	"github.com/charmbracelet/x/ansi"
+
+	"picloud/engine"
+)
+
+// fillPanel makes the lines above the keys: a question, a line of input, the
+// result of the last act, or a word on the selected Pi.
+func (m *Model) fillPanel() {
+	m.cursor.x = -1
+	m.panel = m.panel[:0]
+	switch {
+	case m.pending != nil:
+		m.askPanel(m.pending)
+	case m.mode == modeFilter:
+		m.inputLine("/", m.filter.wrong)
+	case m.mode == modeCommand:
+		m.inputLine(":", m.inputOn)
+	case m.mode == modeSort:
+		m.panel = append(m.panel, m.sortLine())
+	case m.flash.text != "":
+		m.panel = append(m.panel, textLine{{plain, " "}, {m.flash.st, m.flash.text}})
+	default:
+		m.panel = append(m.panel, m.summary())
+	}
+}
+
+// inputLine shows what is typed; before it, if need be, what is wrong with it.
+func (m *Model) inputLine(prompt, wrong string) {
+	if wrong != "" {
+		m.panel = append(m.panel, textLine{{plain, " "}, {warn, wrong}})
+	}
+	before, value, x := inputText(&m.input, max(m.lay.w-len(prompt)-3, 1))
+	m.panel = append(m.panel, textLine{{strong, " " + prompt}, {plain, before + value}})
+	m.cursor.x, m.cursor.y = 1+len(prompt)+x, len(m.panel)-1
+}
+
+// inputText is what is visible of a line of input, split at the cursor's
+// column x.
+func inputText(in *textinput.Model, width int) (before, after string, x int) {
+	r := []rune(in.Value())
+	pos := min(in.Position(), len(r))
+	before, after = clean(string(r[:pos]), false), clean(string(r[pos:]), false)
+	if n := ansi.StringWidth(before); n > width {
+		before = ansi.TruncateLeft(before, n-width, "")
+	}
+	return before, after, ansi.StringWidth(before)
+}
+
+func (m *Model) sortLine() textLine {
+	l := textLine{{strong, " sort by"}}
+	for i, o := range orderings {
+		st := plain
+		if i == m.order {
+			st = strong
+		}
+		l = append(l, span{plain, "  "}, span{strong, o.key}, span{st, " " + o.name})
+	}
+	return append(l, span{quiet, "  (again: backwards)"})
+}
+
+// askPanel names what a running guard would do, to whom, and what is lost.
+func (m *Model) askPanel(p *pending) {
+	left := p.left(m.now)
+	head := fmt.Sprintf(" %s: %d s to answer ", p.verb.Name, left)
+	if p.guard.Kind == engine.GuardCountdown {
+		head = fmt.Sprintf(" %s in %d s ", p.verb.Name, left)
+	}
+	m.panel = append(m.panel, textLine{{ask, head}})
+	for _, s := range m.askWho(p) {
+		m.panel = append(m.panel, textLine{{plain, " "}, {strong, s}})
+	}
+	if p.leftOut != "" {
+		m.panel = append(m.panel, textLine{{plain, " left out: " + p.leftOut}})
+	}
+	if loses := m.loses(p); loses != "" {
+		m.panel = append(m.panel, textLine{{plain, " loses " + loses}})
+	}
+	m.askAnswer(p)
+}
+
+func (m *Model) loses(p *pending) string {
+	s := p.verb.Loses
+	if p.image != "" {
+		s += "; new root from " + p.image
+	}
+	return s
+}
+
+func (m *Model) askAnswer(p *pending) {
+	switch p.guard.Kind {
+	case engine.GuardCountdown:
+		m.panel = append(m.panel, textLine{{strong, " any other key stops it"}})
+	case engine.GuardYes:
+		m.panel = append(m.panel, textLine{{strong, " y"}, {plain, " does it, any other key leaves it alone"}})
+	default:
+		before, after, x := inputText(&m.input, max(m.lay.w-len(p.want)-20, 1))
+		lead := " type " + p.want + " and Enter: "
+		m.panel = append(m.panel, textLine{{plain, " type "}, {strong, p.want}, {plain, " and Enter: "}, {strong, before + after}})
+		m.cursor.x, m.cursor.y = len(lead)+x, len(m.panel)-1
+	}
+}
+
+// askLines is how many lines may name targets.
+const askLines = 2
+
+// askWho names the targets with their ports, as far as there is room, and who
+// has them.
+func (m *Model) askWho(p *pending) []string {
+	if len(p.targets) == 1 {
+		if pi := m.piIn(m.snap, p.targets[0].Pi); pi != nil {
+			return []string{m.clean(fmt.Sprintf("%s at %s, %s: %s", pi.Name, pi.Port, nowWord(pi), whose(pi)))}
+		}
+	}
+	var names []string
+	rented := 0
+	for _, t := range p.targets {
+		pi := m.piIn(m.snap, t.Pi)
+		if pi == nil {
+			continue
+		}
+		if pi.Server != "" {
+			rented++
+		}
+		names = append(names, fmt.Sprintf("%s %s", pi.Name, pi.Port))
+	}
+	head := fmt.Sprintf("%d Pis, %d of them rented: ", len(p.targets), rented)
+	if rented == 0 {
+		head = fmt.Sprintf("%d Pis, none rented: ", len(p.targets))
+	}
+	room := max(m.lay.w-2, 20)
+	lines := wrap(m.clean(head+strings.Join(names, ", ")), room)
+	if len(lines) > askLines {
+		shown := strings.Count(strings.Join(lines[:askLines], " "), "/")
+		last := lines[askLines-1]
+		more := fmt.Sprintf(" and %d more", len(names)-shown+1)
+		if cut := strings.LastIndexByte(strings.TrimSuffix(last, ","), ','); cut > 0 {
+			last = last[:cut]
+		}
+		lines = append(lines[:askLines-1], ansi.Truncate(last, max(room-len(more), 1), "")+more)
+	}
+	return lines
+}
+
+func (m *Model) clean(s string) string { return clean(s, m.canvas.ascii) }
+
+func whose(pi *engine.PiView) string {
+	switch {
+	case pi.Server == "":
+		return "nobody has it"
+	case pi.Owner == "":
+		return "server " + pi.Server
+	}
+	return "server " + pi.Server + " of " + pi.Owner
+}
+
+// summary is a word on the selected Pi, or what is wrong with the service
+// where there is no legend to say it.
+func (m *Model) summary() textLine {
+	if m.lay.h < fullHeight && len(m.shown.Warnings) > 0 {
+		return m.warningLine()
+	}
+	if m.view == viewJobs && m.detail == nil {
+		if j := m.jobs.selected(m.shown.Jobs); j != nil && j.Error != "" {
+			return textLine{{bad, fmt.Sprintf(" job %d: ", j.ID)}, {plain, j.Error}}
+		}
+		return nil
+	}
+	p := m.pi(m.sel)
+	if p == nil {
+		return nil
+	}
+	who := span{strong, " " + string(p.Name) + " "}
+	switch {
+	case p.Stage == engine.StageStalled && p.Diagnosis.Cause != "":
+		return textLine{who, {bad, "stalled in " + p.LastStage.String() + ": "}, {plain, p.Diagnosis.Cause}}
+	case p.Stage == engine.StageStalled:
+		return textLine{who, {bad, "stalled in " + p.LastStage.String()}}
+	case p.Stage == engine.StageUnknown:
+		return textLine{who, {warn, "unknown: switch " + p.Port.Switch + " does not answer"}}
+	case p.Seen != nil:
+		return textLine{who, {warn, "another board was heard: "}, {plain, fmt.Sprintf("%s %s; :adopt takes it", p.Seen.Model, p.Seen.MAC)}}
+	case p.Life == engine.LifeBroken:
+		return textLine{who, {strong, "broken: "}, {plain, p.Note}}
+	}
+	return nil
+}
+
+// warningLine tells what is wrong with the service itself.
+func (m *Model) warningLine() textLine {
+	w := m.shown.Warnings
+	l := textLine{{bad, " service: "}, {plain, w[0]}}
+	if len(w) > 1 {
+		l = append(l, span{plain, fmt.Sprintf(" (and %d more; ? shows all)", len(w)-1)})
+	}
+	return l
+}
+
+// hint is a key with a word for the footer.
+type hint struct {
+	first int // the lower, the longer it stays
+	key   string
+	word  string
+	st    style
+}
+
+// fillHints makes the last line: the keys of this place that fit, and who acts.
+func (m *Model) fillHints() {
+	who, whoSt := m.whoLine()
+	room := m.lay.w - len(who) - 1 // the last gap is the one before who
+	all := m.hintsHere()
+	for hintsWidth(all) > room && len(all) > 0 {
+		worst := 0
+		for i := range all {
+			if all[i].first >= all[worst].first {
+				worst = i
+			}
+		}
+		all = append(all[:worst], all[worst+1:]...)
+	}
+	m.hints = append(m.hints[:0], span{plain, " "})
+	for _, h := range all {
+		m.hints = append(m.hints, span{strong, h.key}, span{h.st, " " + h.word + "  "})
+	}
+	pad := max(m.lay.w-1-hintsWidth(all)-len(who)-1, 0)
+	m.hints = append(m.hints, span{plain, strings.Repeat(" ", pad)}, span{whoSt, who})
+}
+
+func (m *Model) whoLine() (string, style) {
+	name := clip(clean(m.opts.Actor.Name, true))
+	if m.opts.ReadOnly || m.idle || m.opts.Actor.Role < engine.RoleOperator {
+		return name + " RO", warn
+	}
+	return name + " RW", plain
+}
+
+func hintsWidth(hints []hint) int {
+	n := 0
+	for _, h := range hints {
+		n += len(h.key) + len(h.word) + 3
+	}
+	return n
+}
+
+// hintsHere are the footer's keys in this place, verbs first. A verb that
+// cannot be used on the selected Pi stays where it is, but quiet; the help says
+// why.
+func (m *Model) hintsHere() []hint {
+	var out []hint
+	at := m.place()
+	if at == inTable || at == inFace || at == inDetail || at == inJobs {
+		for i, v := range engine.Verbs() {
+			if v.Key == "" || at == inJobs && v.Name != engine.VerbCancel || at != inJobs && v.Name == engine.VerbCancel {
+				continue
+			}
+			if v.Name == engine.VerbUndo && at != inDetail {
+				continue // it is in the help, and in the reimage's own line
+			}
+			st := plain
+			if m.readOnly(v) != "" || m.cannot(v) != "" {
+				st = quiet
+			}
+			out = append(out, hint{1 + i/2, v.Key, string(v.Name), st})
+		}
+	}
+	if m.idle && !m.opts.ReadOnly {
+		out = []hint{{0, "r", "act again", plain}}
+	}
+	for _, b := range m.bindings {
+		if b.hint != "" && b.where&at != 0 {
+			out = append(out, hint{b.first, b.label, b.hint, plain})
+		}
+	}
+	return out
+}
+
+// cannot says why a verb cannot be used on the Pi that a key would act on.
+func (m *Model) cannot(v engine.Verb) string {
+	name := m.sel
+	switch {
+	case m.detail != nil:
+		name = m.detail.pi
+	case m.place() == inJobs:
+		j := m.jobs.selected(m.shown.Jobs)
+		if j == nil {
+			return "no job is selected"
+		}
+		name = j.Pi
+	case len(m.marks) > 0:
+		return ""
+	}
+	p := m.pi(name)
+	if p == nil {
+		return "no Pi is selected"
+	}
+	return m.refusal(v, p)
+}

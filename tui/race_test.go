@@ -1,0 +1,7 @@
+//go:build race
+
+package tui
+
+// The race detector makes drawing ten times slower and has nothing to find in
+// it: a part of the sizes will do.
+const everySizeStep = 7

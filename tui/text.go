@@ -1,0 +1,102 @@
+package tui
+
+import (
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// maxForeign bounds a string from outside before any work is done on it.
+const maxForeign = 2048
+
+// isPlain tells whether s is printable ASCII only: a byte is then a column.
+func isPlain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// clean makes a string from outside safe to show on one line. Control and
+// escape characters, and those that hide or reorder text, become "?", so that
+// a technician sees that something was there; combining marks are dropped.
+func clean(s string, ascii bool) string {
+	if len(s) > maxForeign {
+		s = s[:maxForeign]
+	}
+	if isPlain(s) {
+		return s
+	}
+	var b strings.Builder
+	b.Grow(len(s))
+	for _, r := range s {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			b.WriteByte(' ')
+		case unicode.In(r, unicode.Mn, unicode.Me):
+		case r == utf8.RuneError || !unicode.IsPrint(r) || ascii && r > '~':
+			b.WriteByte('?')
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// wrap breaks text into lines of at most width columns.
+func wrap(s string, width int) []string {
+	if width < 1 || s == "" {
+		return nil
+	}
+	return strings.Split(ansi.Wrap(s, width, ""), "\n")
+}
+
+// appendAge writes a duration in at most four characters.
+func appendAge(b []byte, d time.Duration) []byte {
+	d = max(d, 0)
+	switch {
+	case d < 100*time.Second:
+		return append(strconv.AppendInt(b, int64(d/time.Second), 10), 's')
+	case d < 100*time.Minute:
+		return append(strconv.AppendInt(b, int64(d/time.Minute), 10), 'm')
+	case d < 72*time.Hour:
+		return append(strconv.AppendInt(b, int64(d/time.Hour), 10), 'h')
+	}
+	return append(strconv.AppendInt(b, min(int64(d/(24*time.Hour)), 999), 10), 'd')
+}
+
+func age(d time.Duration) string { return string(appendAge(nil, d)) }
+
+// appendWatts writes milliwatts as watts with one decimal.
+func appendWatts(b []byte, milliwatts int) []byte {
+	if milliwatts >= 99950 {
+		return strconv.AppendInt(b, int64((milliwatts+500)/1000), 10)
+	}
+	return strconv.AppendFloat(b, float64(milliwatts)/1000, 'f', 1, 64)
+}
+
+// bytesOf writes a byte count with a unit.
+func bytesOf(n uint64) string {
+	const units = "kMGTP"
+	if n < 1000 {
+		return strconv.FormatUint(n, 10) + " B"
+	}
+	f, i := float64(n)/1000, 0
+	for f >= 1000 && i < len(units)-1 {
+		f, i = f/1000, i+1
+	}
+	return strconv.FormatFloat(f, 'f', 1, 64) + " " + units[i:i+1] + "B"
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.Itoa(n) + " " + many
+}

@@ -1,0 +1,98 @@
+package tui
+
+import (
+	"testing"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"picloud/engine"
+)
+
+func TestClean(t *testing.T) {
+	tests := []struct{ in, utf8, ascii string }{
+		{"web-7", "web-7", "web-7"},
+		{"a\x1b[31mb", "a?[31mb", "a?[31mb"},
+		{"a\nb\tc", "a b c", "a b c"},
+		{"\u202egnp", "?gnp", "?gnp"},
+		{"\u009b31m", "?31m", "?31m"},
+		{"e\u0301\u0301", "e", "e"},
+		{"é漢", "é漢", "??"},
+		{"\xff", "?", "?"},
+		{"a\u200db", "a?b", "a?b"},
+	}
+	for _, tt := range tests {
+		if got := clean(tt.in, false); got != tt.utf8 {
+			t.Errorf("%q: %q, want %q", tt.in, got, tt.utf8)
+		}
+		if got := clean(tt.in, true); got != tt.ascii {
+			t.Errorf("%q in ASCII: %q, want %q", tt.in, got, tt.ascii)
+		}
+	}
+}
+
+func TestAge(t *testing.T) {
+	tests := []struct {
+		d    time.Duration
+		want string
+	}{
+		{-time.Second, "0s"}, {999 * time.Millisecond, "0s"}, {99 * time.Second, "99s"}, {100 * time.Second, "1m"},
+		{99 * time.Minute, "99m"}, {100 * time.Minute, "1h"}, {71 * time.Hour, "71h"}, {72 * time.Hour, "3d"}, {1 << 62, "999d"},
+	}
+	for _, tt := range tests {
+		if got := age(tt.d); got != tt.want {
+			t.Errorf("%v: %s, want %s", tt.d, got, tt.want)
+		}
+	}
+}
+
+func TestWattsAndBytes(t *testing.T) {
+	for mw, want := range map[int]string{0: "0.0", 940: "0.9", 2100: "2.1", 99940: "99.9", 99950: "100", 1480000: "1480"} {
+		if got := string(appendWatts(nil, mw)); got != want {
+			t.Errorf("%d mW: %s, want %s", mw, got, want)
+		}
+	}
+	for n, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 2_200_000: "2.2 MB", 1 << 63: "9223372.0 TB"} {
+		if got := bytesOf(n); got != want && n != 1<<63 {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+func FuzzClean(f *testing.F) {
+	f.Add(nasty)
+	f.Add("web-7")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, ascii := range []bool{false, true} {
+			c := &canvas{sgr: newSGR(), g: newGlyphs(ascii), ascii: ascii}
+			c.reset(17, 1)
+			c.text(s)
+			if n := ansi.StringWidth(string(c.buf)); n > 17 || n != c.x {
+				t.Fatalf("%q: %d columns, counted %d", c.buf, n, c.x)
+			}
+			if ansi.Strip(string(c.buf)) != string(c.buf) {
+				t.Fatalf("%q holds a sequence", c.buf)
+			}
+		}
+	})
+}
+
+// TestLargeSwitches has a chassis of 96 ports and more switches than fit.
+func TestLargeSwitches(t *testing.T) {
+	s := makeRack(1, 6, 60)
+	s.Switches[1].Ports = 96
+	for range 48 {
+		s.Switches[1].Pis = append(s.Switches[1].Pis, -1)
+	}
+	s.Switches[1].Pis[95] = 59
+	s.Pis[59].Port = engine.PortID{Switch: "sw2", Port: 96}
+	drive(t, s, Options{}, func(c *console) {
+		c.wants(" 1-4/7", " +48 o")
+		c.sel("a3-060")
+		if b, row, col, ok := c.m.facePos(); !ok || b != 2 || row != 1 || col != 23 {
+			t.Errorf("at %d %d %d %v", b, row, col, ok)
+		}
+		c.press("tab", "tab", "G")
+		c.wants(" 4-7/7")
+	})
+}
