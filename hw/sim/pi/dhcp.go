@@ -58,10 +58,10 @@ func (b *boot) ask(d dialect, style Datagram, f func(*asker) error) error {
 
 // transmit sends a message, unless spanning tree swallows it.
 func (a *asker) transmit(message []byte) error {
+	a.cfg.Port.Learn(a.cfg.Board.MAC)
 	if !a.cfg.Port.Forwarding() {
 		return nil
 	}
-	a.cfg.Port.Learn(a.cfg.Board.MAC)
 	style := a.style
 	if style.Checksum {
 		style.ID = uint16(a.rng.Uint32())
