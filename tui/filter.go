@@ -94,7 +94,7 @@ type clause struct {
 // round. The zero filter lets everything through.
 type filter struct {
 	clauses []clause
-	wrong string // what cannot be understood; such a word matches nothing
+	wrong   string // what cannot be understood; such a word matches nothing
 }
 
 func (f filter) match(p *engine.PiView, marked bool) bool {
