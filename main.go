@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -214,7 +215,7 @@ func (m *program) console(ctx context.Context, o demo.Options, ascii bool) error
 	}()
 	err = tui.Run(ctx, tui.Options{
 		Viewer: d.Engine(),
-		Actor:  engine.Actor{Name: userName(m.env), Role: engine.RoleAdmin, Source: "tty", Key: fmt.Sprintf("uid:%d", os.Getuid())},
+		Actor:  engine.Actor{Name: userName(), Role: engine.RoleAdmin, Source: "tty", Key: fmt.Sprintf("uid:%d", os.Getuid())},
 		ASCII:  ascii,
 	}, m.in, m.out, m.env)
 	cancel()
@@ -224,11 +225,11 @@ func (m *program) console(ctx context.Context, o demo.Options, ascii bool) error
 	return err
 }
 
-func userName(env []string) string {
-	for _, e := range env {
-		if name, ok := strings.CutPrefix(e, "USER="); ok && name != "" {
-			return name
-		}
+// userName is who has the terminal: the user the system knows, not what the
+// environment says.
+func userName() string {
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
 	}
 	return "uid" + strconv.Itoa(os.Getuid())
 }

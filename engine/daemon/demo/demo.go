@@ -169,7 +169,7 @@ func configure(inv sim.Inventory, state string, speed float64, client clientPort
 // Defaults of the demo's size and speed.
 const (
 	DefaultPis   = 60
-	DefaultSpeed = 10
+	DefaultSpeed = 4
 )
 
 // FaultNames are the faults that a simulated Pi can have.
