@@ -205,10 +205,10 @@ func (w *walker) request(r order.Request) error {
 	case err != nil:
 		return err
 	}
-	switch {
-	case r.Name == overlayMap:
+	switch r.Name {
+	case overlayMap:
 		return w.overlays(r)
-	case r.Name == "pieeprom.sig":
+	case "pieeprom.sig":
 		// Anything served here differs from what is installed: self-update.
 		return w.optional(r, "pieeprom.upd")
 	}
@@ -291,7 +291,7 @@ func isMissing(err error) bool {
 func (w *walker) fetch(r order.Request) error {
 	name := r.Path(w.prefix)
 	w.setState(StageFirmware, name)
-	var sink io.Writer = io.Discard
+	sink := io.Discard
 	var text *limited
 	if r.Name == "config.txt" || r.Name == "cmdline.txt" {
 		text = new(limited)
@@ -346,7 +346,7 @@ func (w *walker) hangAfterTimeout() error {
 	if err := w.sleep(w.scale(eepromFile)); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w after %v", errHung, errTFTPTimeout) // not wrapped: nothing tries again
+	return errHungTFTP
 }
 
 // optional asks for a file that follows from another one and may be missing.

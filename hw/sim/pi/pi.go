@@ -297,6 +297,7 @@ var (
 	errNoBoot   = errors.New("network boot is not enabled")
 	errStopped  = errors.New("firmware stopped")
 	errHung     = errors.New("hung")
+	errHungTFTP = errors.New("hung after tftp time-out")
 	errNoKernel = errors.New("no kernel found")
 )
 
