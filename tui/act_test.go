@@ -445,6 +445,59 @@ func TestPlacesOfVerbs(t *testing.T) {
 	})
 }
 
+// TestJobCursorIsSticky has the selected job leave the list.
+func TestJobCursorIsSticky(t *testing.T) {
+	s := testRack()
+	for i, name := range []engine.PiName{"a3-002", "a3-004", "a3-005"} {
+		j := engine.JobView{ID: int64(41 + i), Verb: "cycle", Pi: name, State: engine.JobRunning, StepNo: 1, Steps: 4, Step: "hold", Percent: -1, Since: epoch}
+		s.Jobs = append(s.Jobs, j)
+		edit(name, func(p *engine.PiView) { p.Job = &j })(s)
+	}
+	drive(t, s, Options{}, func(c *console) {
+		c.press("3", "j")
+		c.wants(">    42")
+		c.change(func(s *engine.Snapshot) { s.Jobs = []engine.JobView{s.Jobs[0], s.Jobs[2]} })
+		c.press("x")
+		c.none()
+		c.wants("no job is selected")
+		c.press("k", "x")
+		if got := c.one(); got.Targets[0].Pi != "a3-002" {
+			t.Errorf("cancelled %s", got.Targets[0].Pi)
+		}
+	})
+}
+
+// TestNothingActsUnseen presses keys where there is no room to show what they
+// would do.
+func TestNothingActsUnseen(t *testing.T) {
+	drive(t, testRack(), Options{}, func(c *console) {
+		c.sel("a3-002")
+		c.press("c")
+		c.resize(39, 9)
+		c.wait(5 * time.Second)
+		c.press("c", "i", "O", ":")
+		c.wait(6 * time.Second)
+		c.none()
+		c.resize(40, 10)
+		c.wants("too small")
+		c.sel("a3-003")
+		c.press("i")
+		c.wants("a3-003 at", "loses its root", "type a3-003 and Enter")
+		c.press("esc")
+		for i := range c.m.shown.Pis {
+			c.m.marks[c.m.shown.Pis[i].Name] = true
+		}
+		c.change(edit("a3-001", func(p *engine.PiView) { p.Life = engine.LifeBroken }))
+		c.press("i")
+		c.wants("11 Pis, 1 of them", "left out: a3-001", "loses its root", "type reimage 11 and Enter")
+		c.resize(39, 9)
+		c.press("q")
+		if !c.quit {
+			t.Error("q does not leave a small terminal")
+		}
+	})
+}
+
 func TestGuardsOfTheConfiguration(t *testing.T) {
 	drive(t, testRack(), Options{}, func(c *console) {
 		c.f.guards = map[engine.VerbName]engine.Guards{engine.VerbCycle: {
@@ -466,10 +519,7 @@ func TestGuardsOfTheConfiguration(t *testing.T) {
 // is sent must have passed its guard.
 func TestMonkey(t *testing.T) {
 	keys := strings.Fields("c c c i i O u x o y y n j k h l g G tab enter esc space v * / : ! s w f 1 2 3 4 b m r ? q a 3 - 0 0 2 [ ] up down pgdown backspace ctrl+c")
-	runs := 30
-	if testing.Short() {
-		runs = 5
-	}
+	runs := max(30/everySizeStep, 4)
 	for seed := range runs {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s := makeRack(uint64(seed), 2, 20)

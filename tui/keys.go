@@ -83,6 +83,11 @@ func (m *Model) key(msg tea.KeyPressMsg) tea.Cmd {
 		return m.guardKey(msg, k, deaf)
 	case deaf:
 		return nil
+	case m.lay.kind == layTiny: // nothing acts unseen
+		if k == "q" || k == "ctrl+c" {
+			return tea.Quit
+		}
+		return nil
 	case m.mode == modeFilter:
 		return m.filterKey(msg, k)
 	case m.mode == modeCommand:
@@ -292,6 +297,7 @@ func (m *Model) nextFocus(d int) {
 
 func (m *Model) goTo(v view) {
 	m.view, m.detail, m.help = v, nil, nil
+	m.jobs = jobList{}
 	m.focus = inTable
 }
 

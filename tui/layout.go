@@ -41,14 +41,14 @@ type layout struct {
 // log it shortens the table.
 func (m *Model) layout() layout {
 	l := layout{w: m.lay.w, h: m.lay.h, tableRule: -1, logRule: -1}
-	if l.w < minWidth || l.h < minHeight {
+	if tooSmall(l.w, l.h) {
 		return l
 	}
 	l.kind = layList
 	if l.w >= fullWidth && l.h >= fullHeight {
 		l.kind = layFull
 	}
-	l.panelRows = min(max(len(m.panel), 1), l.h/2)
+	l.panelRows = min(max(len(m.panel), 1), l.h-4) // counts, head, a row, keys
 	l.panelTop = l.h - 1 - l.panelRows
 	l.bodyRows = l.panelTop - 1
 	l.left = min(l.w, maxWidth)
@@ -66,6 +66,8 @@ func (m *Model) layout() layout {
 	l.cols = m.fitColumns(l.left)
 	return l
 }
+
+func tooSmall(w, h int) bool { return w < minWidth || h < minHeight }
 
 // rack divides the lines of the rack's view.
 func (l *layout) rack(blocks int) {

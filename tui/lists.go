@@ -9,23 +9,30 @@ import (
 	"picloud/engine"
 )
 
-// jobList is the cursor in the list of jobs. It follows a job by its number.
+// jobList is the cursor in the list of jobs. It follows a job by its number;
+// when that job leaves the list no job is selected until the cursor is moved,
+// so that a key never cancels the one that took its place.
 type jobList struct {
-	id  int64
+	id  int64 // 0 = take the first
 	row int
 	top int
 }
 
+// noJob is the number of no job.
+const noJob = -1
+
 // fit finds the selected job again and scrolls to it.
 func (l *jobList) fit(jobs []engine.JobView, bodyRows int) {
 	i := slices.IndexFunc(jobs, func(j engine.JobView) bool { return j.ID == l.id })
-	if i < 0 {
-		i = max(min(l.row, len(jobs)-1), 0)
-		if l.id = 0; i < len(jobs) {
-			l.id = jobs[i].ID
-		}
+	switch {
+	case i >= 0:
+		l.row = i
+	case l.id == 0 && len(jobs) > 0:
+		l.row, l.id = 0, jobs[0].ID
+	case l.id != 0:
+		l.id = noJob
 	}
-	l.row = i
+	l.row = max(min(l.row, len(jobs)-1), 0)
 	l.top = scroll(l.top, l.row, max(bodyRows-1, 1), len(jobs))
 }
 
@@ -60,7 +67,7 @@ func jobStyle(s engine.JobState) style {
 func (m *Model) drawJob(c *canvas, row int) {
 	j := &m.shown.Jobs[row]
 	base := plain
-	selected := row == m.jobs.row
+	selected := j.ID == m.jobs.id
 	if selected {
 		base = chosen
 	}

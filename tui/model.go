@@ -200,7 +200,7 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 func (m *Model) handle(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		m.lay.w, m.lay.h = msg.Width, msg.Height
+		m.resize(msg.Width, msg.Height)
 	case tea.KeyPressMsg:
 		return m.key(msg)
 	case tea.PasteMsg:
@@ -228,6 +228,15 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 		m.log.gotOlder(msg)
 	}
 	return nil
+}
+
+// resize takes the terminal's size. A question that can no longer be read is
+// not asked.
+func (m *Model) resize(w, h int) {
+	m.lay.w, m.lay.h = w, h
+	if m.pending != nil && tooSmall(w, h) {
+		m.disarm("the terminal became too small to show it")
+	}
 }
 
 func (m *Model) deafFor(d time.Duration) {
@@ -387,7 +396,9 @@ func (m *Model) refresh() {
 	m.lay = m.layout()
 	m.top = scroll(m.top, m.row, m.lay.tableRows, len(m.rows))
 	m.face = m.scrollFace()
-	m.jobs.fit(m.shown.Jobs, m.lay.bodyRows)
+	if m.view == viewJobs {
+		m.jobs.fit(m.shown.Jobs, m.lay.bodyRows)
+	}
 	m.log.fit(m.logRows())
 	m.fillPane()
 	if m.detail != nil {

@@ -3,5 +3,5 @@
 package tui
 
 // The race detector makes drawing ten times slower and has nothing to find in
-// it: a part of the sizes will do.
-const everySizeStep = 7
+// it: a part of the sizes and of the monkeys will do.
+const everySizeStep = 19
