@@ -128,24 +128,30 @@ func (m *Model) askWho(p *pending) []string {
 		if pi.Server != "" {
 			rented++
 		}
-		names = append(names, fmt.Sprintf("%s %s", pi.Name, pi.Port))
+		names = append(names, m.clean(fmt.Sprintf("%s %s", pi.Name, pi.Port)))
 	}
-	head := fmt.Sprintf("%d Pis, %d of them rented: ", len(p.targets), rented)
+	head := fmt.Sprintf("%d Pis, %d of them rented:", len(p.targets), rented)
 	if rented == 0 {
-		head = fmt.Sprintf("%d Pis, none rented: ", len(p.targets))
+		head = fmt.Sprintf("%d Pis, none rented:", len(p.targets))
 	}
-	room := max(m.lay.w-2, 20)
-	lines := wrap(m.clean(head+strings.Join(names, ", ")), room)
-	if len(lines) > askLines {
-		shown := strings.Count(strings.Join(lines[:askLines], " "), "/")
-		last := lines[askLines-1]
-		more := fmt.Sprintf(" and %d more", len(names)-shown+1)
-		if cut := strings.LastIndexByte(strings.TrimSuffix(last, ","), ','); cut > 0 {
-			last = last[:cut]
+	return nameThem(head, names, max(m.lay.w-2, 20))
+}
+
+// nameThem lists names after a head in askLines lines, and how many more there
+// are. No name is cut: the beginning of one may be the name of another.
+func nameThem(head string, names []string, width int) []string {
+	for n := min(len(names), askLines*width/6); ; n-- {
+		items := append([]string{head}, names[:n]...)
+		for i := 1; i < len(items)-1; i++ {
+			items[i] += ","
 		}
-		lines = append(lines[:askLines-1], ansi.Truncate(last, max(room-len(more), 1), "")+more)
+		if n < len(names) {
+			items = append(items, fmt.Sprintf("and %d more", len(names)-n))
+		}
+		if lines := fill(items, width); len(lines) <= askLines || n == 0 {
+			return lines
+		}
 	}
-	return lines
 }
 
 func (m *Model) clean(s string) string { return clean(s, m.canvas.ascii) }

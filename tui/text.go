@@ -49,12 +49,43 @@ func clean(s string, ascii bool) string {
 	return b.String()
 }
 
-// wrap breaks text into lines of at most width columns.
-func wrap(s string, width int) []string {
-	if width < 1 || s == "" {
+// wrap breaks text into lines of at most width columns, at spaces only: a name
+// such as "a3-023" stays whole as long as it fits.
+func wrap(s string, width int) []string { return fill(strings.Fields(s), width) }
+
+// fill puts items into lines of at most width columns. Only one that is wider
+// than a line is broken.
+func fill(items []string, width int) []string {
+	if width < 1 {
 		return nil
 	}
-	return strings.Split(ansi.Wrap(s, width, ""), "\n")
+	var lines []string
+	var line strings.Builder
+	used := 0
+	for _, item := range items {
+		n := ansi.StringWidth(item)
+		if used > 0 && used+1+n > width {
+			lines, used = append(lines, line.String()), 0
+			line.Reset()
+		}
+		for ; used == 0 && n > width; n = ansi.StringWidth(item) {
+			head := ansi.Truncate(item, width, "")
+			if head == "" {
+				return lines // a character wider than the line
+			}
+			lines, item = append(lines, head), item[len(head):]
+		}
+		if used > 0 {
+			line.WriteByte(' ')
+			used++
+		}
+		line.WriteString(item)
+		used += n
+	}
+	if used > 0 {
+		lines = append(lines, line.String())
+	}
+	return lines
 }
 
 // appendAge writes a duration in at most four characters.

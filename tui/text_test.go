@@ -1,6 +1,8 @@
 package tui
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +77,57 @@ func FuzzClean(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestWrap(t *testing.T) {
+	tests := []struct {
+		in    string
+		width int
+		want  string
+	}{
+		{"cycle a3-023 now", 12, "cycle a3-023|now"},
+		{"cycle a3-023 now", 11, "cycle|a3-023 now"},
+		{"  a  b ", 3, "a b"},
+		{"abcdefgh ij", 3, "abc|def|gh|ij"},
+		{"漢字漢", 4, "漢字|漢"},
+		{"漢", 1, ""},
+		{"", 5, ""},
+		{"x", 0, ""},
+	}
+	for _, tt := range tests {
+		if got := strings.Join(wrap(tt.in, tt.width), "|"); got != tt.want {
+			t.Errorf("%q in %d: %q, want %q", tt.in, tt.width, got, tt.want)
+		}
+	}
+}
+
+// TestNameThem: no name is ever cut.
+func TestNameThem(t *testing.T) {
+	var names []string
+	for i := range 200 {
+		names = append(names, fmt.Sprintf("a3-%03d sw1/%d", i, i))
+	}
+	for n := 0; n <= len(names); n += 7 {
+		for width := 20; width < 200; width += 9 {
+			lines := nameThem("some Pis:", names[:n], width)
+			rest, ok := strings.CutPrefix(strings.Join(lines, " "), "some Pis:")
+			if !ok || len(lines) > askLines {
+				t.Fatalf("%d in %d: %q", n, width, lines)
+			}
+			rest, more, _ := strings.Cut(rest, " and ")
+			told := 0
+			for item := range strings.SplitSeq(rest, ",") {
+				if item = strings.TrimSpace(item); item != "" && item != names[told] {
+					t.Fatalf("%d in %d: %q", n, width, lines)
+				} else if item != "" {
+					told++
+				}
+			}
+			if told < n && more != fmt.Sprintf("%d more", n-told) {
+				t.Fatalf("%d in %d: %q", n, width, lines)
+			}
+		}
+	}
 }
 
 // TestLargeSwitches has a chassis of 96 ports and more switches than fit.
