@@ -74,7 +74,7 @@ CREATE TABLE volumes (
 	name    TEXT NOT NULL PRIMARY KEY CHECK (name <> ''),
 	pi      TEXT NOT NULL,
 	image   TEXT NOT NULL,
-	state   TEXT NOT NULL CHECK (state IN ('making', 'current', 'former', 'removed')),
+	state   TEXT NOT NULL CHECK (state IN ('making', 'current', 'former', 'discarded', 'removed')),
 	created INTEGER,
 	changed INTEGER
 ) STRICT, WITHOUT ROWID;

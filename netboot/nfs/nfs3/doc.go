@@ -6,7 +6,7 @@
 // Everything that a client sends is hostile. A call is read whole, within a
 // limit, before anything is done with it, and nothing is allocated by a
 // length that the client gives. Each export belongs to one client address;
-// its file handles carry a random token and are honoured on connections from
+// its file handles carry a secret token and are honoured on connections from
 // that address only. Files are opened beneath the export's folder (os.Root),
 // never through a link, and only if they are regular.
 //

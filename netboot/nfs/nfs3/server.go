@@ -53,6 +53,9 @@ type Config struct {
 	MaxFiles          int           // files that one export's clients may hold handles of
 	IdleTimeout       time.Duration // a connection without calls is ended after this
 	IOTimeout         time.Duration // for the rest of a call, and for a reply to be taken
+	// Key, if it is not empty, makes file handles survive a restart: a server
+	// with the same key honours those of the one before it. It is a secret.
+	Key []byte
 	// OnEvent is told what happens. It is called from many goroutines and
 	// must not block.
 	OnEvent func(Event)
@@ -113,7 +116,7 @@ func (s *Server) Add(_ context.Context, e nfs.Export) error {
 	if old != nil && old.Export == e && old.inPlace() {
 		return nil
 	}
-	t, err := openTree(e, s.cfg.MaxFiles)
+	t, err := openTree(e, s.cfg.MaxFiles, s.cfg.Key)
 	if err != nil {
 		return fmt.Errorf("nfs3: add export %q: %w", e.ID, err)
 	}

@@ -730,3 +730,35 @@ func TestAddAfterReimage(t *testing.T) {
 		t.Errorf("the former folder is still served: %d", st)
 	}
 }
+
+func TestHandlesSurviveARestart(t *testing.T) {
+	key := []byte("a secret of this test")
+	first, sess, e := fixture(t, Config{Key: key})
+	root := mountHandle(t, sess, e.Path)
+	host := lookupHandle(t, sess, lookupHandle(t, sess, root, "etc"), "hostname")
+	first.closeAll()
+
+	for _, tc := range []struct {
+		name   string
+		key    []byte
+		client netip.Addr
+		want   status
+	}{
+		{"same key", key, testPi, ok},
+		{"another key", []byte("another"), testPi, errStale},
+		{"no key", nil, testPi, errStale},
+		{"another Pi", key, testPi.Next(), errStale},
+	} {
+		next := New(Config{Key: tc.key})
+		defer next.closeAll()
+		if err := next.Add(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		for _, handle := range [][]byte{host, root} {
+			d := do(t, &session{server: next, client: tc.client}, rpcCall(programNFS, 3, 1, handle))
+			if st := status(d.uint32()); st != tc.want {
+				t.Errorf("%s: status %d, want %d", tc.name, st, tc.want)
+			}
+		}
+	}
+}

@@ -1,9 +1,12 @@
 package nfs3
 
 import (
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"sync"
@@ -19,9 +22,23 @@ const (
 	maxDepth  = 256
 )
 
-// token marks the file handles of one export. It is random, so that a handle
-// cannot be guessed, and new for each Add, so that handles die with the export.
+// token marks the file handles of one export, so that a handle cannot be
+// guessed. Without a key it is random and new for each Add. With one it depends
+// on the export and its folder, so that the handles of running Pis survive a
+// restart of the server; those of a folder that was replaced die all the same.
 type token [tokenLen]byte
+
+func newToken(key []byte, e nfs.Export, dev, ino uint64) token {
+	var t token
+	if len(key) == 0 {
+		rand.Read(t[:])
+		return t
+	}
+	mac := hmac.New(sha256.New, key)
+	fmt.Fprintf(mac, "%q %q %s %d %d", e.ID, e.Path, e.Client, dev, ino)
+	copy(t[:], mac.Sum(nil))
+	return t
+}
 
 // tree is one export that is being served.
 type tree struct {
@@ -40,6 +57,11 @@ type tree struct {
 	mu    sync.Mutex
 	nodes map[uint64]node // by inode number: what a handle may name
 	limit int
+
+	// keyed says that handles of an earlier process may come, and searched that
+	// the folder has been looked through for what they name.
+	keyed    bool
+	searched sync.Once
 }
 
 // node is where a file was last seen. Directories point to their parents, so
@@ -49,7 +71,7 @@ type node struct {
 	name   string
 }
 
-func openTree(e nfs.Export, limit int) (*tree, error) {
+func openTree(e nfs.Export, limit int, key []byte) (*tree, error) {
 	root, err := os.OpenRoot(e.Dir)
 	if err != nil {
 		return nil, err
@@ -65,8 +87,9 @@ func openTree(e nfs.Export, limit int) (*tree, error) {
 		fsid: binary.BigEndian.Uint64(id[:8]),
 		dev:  st.Dev, ino: st.Ino,
 		nodes: map[uint64]node{},
+		token: newToken(key, e, st.Dev, st.Ino),
+		keyed: len(key) > 0,
 	}
-	rand.Read(t.token[:])
 	return t, nil
 }
 
@@ -132,6 +155,29 @@ func (t *tree) pathOf(ino uint64) (string, bool) {
 	return "", false // two directories that have been moved into one another
 }
 
+// search remembers every file below the folder, up to the limit, since a handle
+// of before a restart says nothing but an inode number.
+func (t *tree) search() {
+	inodes := map[string]uint64{".": t.ino}
+	_ = fs.WalkDir(t.root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || p == "." {
+			return nil // what cannot be read is not found; the rest is
+		}
+		info, err := d.Info()
+		if err != nil {
+			return nil
+		}
+		st, isStat := info.Sys().(*syscall.Stat_t)
+		if !isStat || !t.remember(st.Ino, inodes[path.Dir(p)], d.Name()) {
+			return fs.SkipAll
+		}
+		if d.IsDir() {
+			inodes[p] = st.Ino
+		}
+		return nil
+	})
+}
+
 // parentOf returns the inode number of the directory in which ino was seen.
 func (t *tree) parentOf(ino uint64) uint64 {
 	t.mu.Lock()
@@ -153,6 +199,10 @@ type file struct {
 // place by now, or nothing, the handle is stale.
 func (t *tree) file(ino uint64) (file, status) {
 	p, known := t.pathOf(ino)
+	if !known && t.keyed {
+		t.searched.Do(t.search)
+		p, known = t.pathOf(ino)
+	}
 	if !known {
 		return file{}, errStale
 	}
