@@ -49,7 +49,7 @@ func (c *copier) copyRoot(src *os.File, name string) error {
 	if err := c.copyEntries(src, c.dst, "", 0); err != nil {
 		return err
 	}
-	if err := c.finish(c.parent, c.dst, name, &st); err != nil {
+	if err := c.finish(c.parent, src, c.dst, name, &st); err != nil {
 		return err
 	}
 	c.report(c.total - c.done) // the image may have changed since it was measured
@@ -98,7 +98,13 @@ func (c *copier) copyEntry(src, dst *os.File, name, at string, depth int, st *un
 	case unix.S_IFDIR:
 		return c.copyDir(src, dst, name, at, depth, st)
 	case unix.S_IFREG:
-		err = c.copyFile(src, dst, name)
+		if err := c.copyFile(src, dst, name, st); err != nil {
+			return err
+		}
+		if st.Nlink > 1 {
+			c.links[id] = at
+		}
+		return nil
 	case unix.S_IFLNK:
 		err = copyLink(src, dst, name)
 	default:
@@ -110,7 +116,7 @@ func (c *copier) copyEntry(src, dst *os.File, name, at string, depth int, st *un
 	if st.Nlink > 1 {
 		c.links[id] = at
 	}
-	return c.finish(dst, nil, name, st)
+	return c.finish(dst, nil, nil, name, st)
 }
 
 func (c *copier) copyDir(src, dst *os.File, name, at string, depth int, st *unix.Stat_t) error {
@@ -122,23 +128,26 @@ func (c *copier) copyDir(src, dst *os.File, name, at string, depth int, st *unix
 		return err
 	}
 	defer to.Close()
-	if st.Dev == c.dev {
-		from, err := openDir(fd(src), name)
-		if err != nil {
-			return err
-		}
-		defer from.Close()
-		if err := c.copyEntries(from, to, at, depth+1); err != nil {
-			return err
-		}
+	if st.Dev != c.dev {
+		return c.finish(dst, nil, to, name, st)
 	}
-	return c.finish(dst, to, name, st)
+	from, err := openDir(fd(src), name)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if err := c.copyEntries(from, to, at, depth+1); err != nil {
+		return err
+	}
+	return c.finish(dst, from, to, name, st)
 }
 
-// finish gives a copied entry its owner, mode and times, in this order: the
-// owner's change clears set-uid bits, and all else would change the times. The
-// copy is in nobody else's hands yet, so names in it can be trusted.
-func (c *copier) finish(dir, open *os.File, name string, st *unix.Stat_t) error {
+// finish gives a copied entry its owner, mode, extended attributes and times,
+// in this order: the owner's change clears set-uid bits and file capabilities,
+// and all else would change the times. The copy is in nobody else's hands yet,
+// so names in it can be trusted. from and open are the original and the copy,
+// nil if the entry is of a kind that is not opened.
+func (c *copier) finish(dir, from, open *os.File, name string, st *unix.Stat_t) error {
 	if c.root {
 		if err := unix.Fchownat(fd(dir), name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return os.NewSyscallError("chown", err)
@@ -154,6 +163,11 @@ func (c *copier) finish(dir, open *os.File, name string, st *unix.Stat_t) error 
 	}
 	if err != nil {
 		return os.NewSyscallError("chmod", err)
+	}
+	if from != nil {
+		if err := c.copyXattrs(open, from); err != nil {
+			return err
+		}
 	}
 	times := []unix.Timespec{st.Atim, st.Mtim}
 	return os.NewSyscallError("utimensat", unix.UtimesNanoAt(fd(dir), name, times, unix.AT_SYMLINK_NOFOLLOW))
@@ -177,7 +191,7 @@ func (c *copier) makeNode(dst *os.File, name string, st *unix.Stat_t) error {
 	return os.NewSyscallError("mknod", err)
 }
 
-func (c *copier) copyFile(src, dst *os.File, name string) error {
+func (c *copier) copyFile(src, dst *os.File, name string, st *unix.Stat_t) error {
 	// If a pipe has taken the file's place, opening must not wait.
 	n, err := unix.Openat(fd(src), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -197,7 +211,11 @@ func (c *copier) copyFile(src, dst *os.File, name string) error {
 		return os.NewSyscallError("create", err)
 	}
 	to := os.NewFile(uintptr(n), name)
-	return errors.Join(c.copyData(to, from, info.Size()), to.Close())
+	err = c.copyData(to, from, info.Size())
+	if err == nil {
+		err = c.finish(dst, from, to, name, st)
+	}
+	return errors.Join(err, to.Close())
 }
 
 func (c *copier) copyData(to, from *os.File, size int64) error {

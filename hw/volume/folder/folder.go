@@ -2,9 +2,10 @@
 // Files are cloned by reference where the file system can (FICLONE: btrfs,
 // XFS), else copied.
 //
-// Below the state folder, images/NAME is an image and volumes/NAME a volume. A
-// volume that is being made or deleted has another name (a tilde is in no
-// volume's name), and takes or leaves its own by one rename.
+// Below the state folder, images/NAME is an image, volumes/NAME a volume and
+// snapshots/VOLUME~NAME a snapshot. What is being made or deleted has another
+// name (a tilde is in no volume's name), and takes or leaves its own by one
+// rename.
 package folder
 
 import (
@@ -23,10 +24,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"picloud/hw/volume"
+	"picloud/hw/volume/internal/namelock"
 )
 
 const (
-	clonePrefix = ".clone~" // and the volume's name: a copy under way
+	clonePrefix = ".clone~" // and the name: a copy under way
 	trashPrefix = ".trash~" // and the name, a tilde and a number: what is being deleted
 )
 
@@ -36,15 +38,20 @@ type Options struct {
 	// death of the process, not that of the machine. It is for a folder that
 	// is temporary anyway.
 	Volatile bool
+	// NearlyFull is the share of the disk at which new work is refused, 0 to
+	// 1; 0 means [volume.DefaultNearlyFull], if less than 4 GiB are free too.
+	NearlyFull float64
 }
 
 // Driver keeps volumes as folders. It implements [volume.Driver].
 type Driver struct {
-	images, volumes string
-	opts            Options
+	images, volumes, snapshots string
+	opts                       Options
 
-	mu   sync.Mutex
-	busy map[string]chan struct{} // volumes that a call is changing; closed when it is done
+	locks namelock.Locks // volumes by name, images by a slash and the name
+	step  func(string)   // told of each step's end; nil but in tests
+
+	mu sync.Mutex
 	// elsewhere are the folders of images that are not below the state folder.
 	elsewhere map[string]string
 }
@@ -60,9 +67,9 @@ func Open(state string, opts Options) (*Driver, error) {
 	}
 	d := &Driver{
 		images: filepath.Join(abs, "images"), volumes: filepath.Join(abs, "volumes"),
-		opts: opts, busy: map[string]chan struct{}{},
+		snapshots: filepath.Join(abs, "snapshots"), opts: opts,
 	}
-	for _, dir := range []string{d.images, d.volumes} {
+	for _, dir := range []string{d.images, d.volumes, d.snapshots} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return nil, fmt.Errorf("folder: open: %w", err)
 		}
@@ -97,31 +104,6 @@ func (d *Driver) imageFolder(image string) string {
 	return filepath.Join(d.images, image)
 }
 
-// acquire waits until no other call changes the volume.
-func (d *Driver) acquire(ctx context.Context, name string) (release func(), err error) {
-	for {
-		d.mu.Lock()
-		other := d.busy[name]
-		if other == nil {
-			done := make(chan struct{})
-			d.busy[name] = done
-			d.mu.Unlock()
-			return func() {
-				d.mu.Lock()
-				delete(d.busy, name)
-				d.mu.Unlock()
-				close(done)
-			}, nil
-		}
-		d.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-other:
-		}
-	}
-}
-
 // Clone implements [volume.Driver]. A tree nested deeper than 512 folders
 // gives [volume.ErrTooDeep].
 func (d *Driver) Clone(ctx context.Context, image, name string, progress func(done, total int64)) error {
@@ -135,7 +117,7 @@ func (d *Driver) clone(ctx context.Context, image, name string, progress func(do
 	if err := errors.Join(volume.CheckName(image), volume.CheckName(name)); err != nil {
 		return err
 	}
-	release, err := d.acquire(ctx, name)
+	release, err := d.locks.Acquire(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -143,32 +125,68 @@ func (d *Driver) clone(ctx context.Context, image, name string, progress func(do
 	if there, err := d.exists(name); err != nil || there {
 		return err
 	}
-	src, err := openDir(unix.AT_FDCWD, d.imageFolder(image))
+	if err := d.admit(); err != nil {
+		return err
+	}
+	if err := d.discardSnapshots(ctx, name); err != nil { // left by a removal
+		return err
+	}
+	return d.copyTree(ctx, d.imageFolder(image), d.volumes, name, 0, progress)
+}
+
+// copyTree makes name in the folder parent a copy of the tree in from, whole or
+// not at all. With flags RENAME_EXCHANGE it takes the place of the tree that
+// has the name, else there must be none.
+func (d *Driver) copyTree(ctx context.Context, from, parent, name string, flags uint, progress func(done, total int64)) error {
+	src, err := openDir(unix.AT_FDCWD, from)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("image: %w", volume.ErrNotFound)
+		return volume.ErrNotFound
 	}
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	parent, err := openDir(unix.AT_FDCWD, d.volumes)
+	return d.place(ctx, parent, name, flags, func(dir *os.File, fresh string) error {
+		return d.copyInto(ctx, src, dir, fresh, progress)
+	})
+}
+
+// place has fill make a tree under another name and gives it its own by a
+// rename with these flags.
+func (d *Driver) place(ctx context.Context, parent, name string, flags uint, fill func(dir *os.File, fresh string) error) error {
+	dir, err := openDir(unix.AT_FDCWD, parent)
 	if err != nil {
 		return err
 	}
-	defer parent.Close()
-
+	defer dir.Close()
 	fresh := clonePrefix + name
-	if err := removeTree(ctx, parent, fresh); err != nil { // left by a crash
+	if err := removeTree(ctx, dir, fresh); err != nil { // left by a crash
 		return err
 	}
-	if err := d.copyInto(ctx, src, parent, fresh, progress); err != nil {
+	d.did("cleared")
+	if err := fill(dir, fresh); err != nil {
 		// The job may be cancelled, but its half copy is not to stay.
-		return errors.Join(err, removeTree(context.WithoutCancel(ctx), parent, fresh))
+		return errors.Join(err, removeTree(context.WithoutCancel(ctx), dir, fresh))
 	}
-	if err := unix.Renameat2(fd(parent), fresh, fd(parent), name, unix.RENAME_NOREPLACE); err != nil {
-		return errors.Join(os.NewSyscallError("rename", err), removeTree(context.WithoutCancel(ctx), parent, fresh))
+	d.did("filled")
+	if flags == 0 {
+		flags = unix.RENAME_NOREPLACE
 	}
-	return d.sync(parent)
+	if err := unix.Renameat2(fd(dir), fresh, fd(dir), name, flags); err != nil {
+		return errors.Join(os.NewSyscallError("rename", err), removeTree(context.WithoutCancel(ctx), dir, fresh))
+	}
+	d.did("renamed")
+	if err := d.sync(dir); err != nil || flags == unix.RENAME_NOREPLACE {
+		return err
+	}
+	return removeTree(ctx, dir, fresh)
+}
+
+// did marks the end of a step, for tests that crash there.
+func (d *Driver) did(step string) {
+	if d.step != nil {
+		d.step(step)
+	}
 }
 
 func (d *Driver) copyInto(ctx context.Context, src, parent *os.File, fresh string, progress func(done, total int64)) error {
@@ -219,32 +237,39 @@ func (d *Driver) exists(name string) (bool, error) {
 	if err := volume.CheckName(name); err != nil {
 		return false, err
 	}
-	info, err := os.Lstat(filepath.Join(d.volumes, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil && info.IsDir(), err
+	return isFolder(filepath.Join(d.volumes, name))
 }
 
 // List implements [volume.Driver].
 func (d *Driver) List(context.Context) ([]volume.Info, error) {
-	entries, err := os.ReadDir(d.volumes) // sorted
+	list, err := listTrees(d.volumes, "")
 	if err != nil {
 		return nil, fmt.Errorf("folder: list volumes: %w", err)
 	}
+	return list, nil
+}
+
+// listTrees returns the trees in a folder whose names begin with prefix, by
+// the rest of their names.
+func listTrees(parent, prefix string) ([]volume.Info, error) {
+	entries, err := os.ReadDir(parent) // sorted
+	if err != nil {
+		return nil, err
+	}
 	list := make([]volume.Info, 0, len(entries))
 	for _, e := range entries {
-		if volume.CheckName(e.Name()) != nil || !e.IsDir() {
+		name, ok := strings.CutPrefix(e.Name(), prefix)
+		if !ok || volume.CheckName(name) != nil || !e.IsDir() {
 			continue
 		}
-		created, err := birth(filepath.Join(d.volumes, e.Name()))
+		created, err := birth(filepath.Join(parent, e.Name()))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // removed meanwhile
 		}
 		if err != nil {
-			return nil, fmt.Errorf("folder: list volumes: %w", err)
+			return nil, err
 		}
-		list = append(list, volume.Info{Name: e.Name(), Created: created})
+		list = append(list, volume.Info{Name: name, Created: created})
 	}
 	return list, nil
 }
@@ -276,36 +301,50 @@ func (d *Driver) remove(ctx context.Context, name string) error {
 	if err := volume.CheckName(name); err != nil {
 		return err
 	}
-	release, err := d.acquire(ctx, name)
+	release, err := d.locks.Acquire(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer release()
-	parent, err := openDir(unix.AT_FDCWD, d.volumes)
-	if err != nil {
+	if err := d.discard(ctx, d.volumes, func(entry string) bool { return entry == name }); err != nil {
 		return err
 	}
-	defer parent.Close()
-	there, err := d.exists(name)
-	if err != nil {
-		return err
-	}
-	if there {
-		trash := fmt.Sprintf("%s%s~%d", trashPrefix, name, time.Now().UnixNano())
-		if err := unix.Renameat2(fd(parent), name, fd(parent), trash, unix.RENAME_NOREPLACE); err != nil {
-			return os.NewSyscallError("rename", err)
-		}
-		if err := d.sync(parent); err != nil {
-			return err
-		}
-	}
-	return d.sweep(ctx, parent, func(left string) bool {
-		return left == clonePrefix+name || strings.HasPrefix(left, trashPrefix+name+"~")
-	})
+	return d.discardSnapshots(ctx, name)
 }
 
-// Recover deletes what calls that a crash cut short have left. It may run
-// beside other calls.
+// discard deletes the trees in the folder parent whose names match, and what
+// earlier calls have left of them.
+func (d *Driver) discard(ctx context.Context, parent string, match func(entry string) bool) error {
+	dir, err := openDir(unix.AT_FDCWD, parent)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return err
+	}
+	moved := false
+	for _, e := range entries {
+		if !match(e.Name()) || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		trash := fmt.Sprintf("%s%s~%d", trashPrefix, e.Name(), time.Now().UnixNano())
+		if err := unix.Renameat2(fd(dir), e.Name(), fd(dir), trash, unix.RENAME_NOREPLACE); err != nil {
+			return os.NewSyscallError("rename", err)
+		}
+		moved = true
+	}
+	if moved {
+		if err := d.sync(dir); err != nil {
+			return err
+		}
+		d.did("moved to trash")
+	}
+	return d.sweep(ctx, dir, parent, match)
+}
+
+// Recover implements [volume.Driver].
 func (d *Driver) Recover(ctx context.Context) error {
 	if err := d.recover(ctx); err != nil {
 		return fmt.Errorf("folder: recover: %w", err)
@@ -314,61 +353,68 @@ func (d *Driver) Recover(ctx context.Context) error {
 }
 
 func (d *Driver) recover(ctx context.Context) error {
-	entries, err := os.ReadDir(d.volumes)
-	if err != nil {
-		return err
-	}
-	var names []string
-	for _, e := range entries {
-		if name, ok := leftOf(e.Name()); ok {
-			names = append(names, name)
+	var errs []error
+	for _, parent := range []string{d.volumes, d.snapshots, d.images} {
+		entries, err := os.ReadDir(parent)
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, e := range entries {
+			if name, ok := leftOf(e.Name()); ok {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
+			errs = append(errs, d.recoverTree(ctx, parent, name))
 		}
 	}
-	var errs []error
-	for _, name := range slices.Compact(names) {
-		errs = append(errs, d.recoverVolume(ctx, name))
-	}
+	errs = append(errs, d.recoverOrphans(ctx))
 	return errors.Join(errs...)
 }
 
-func (d *Driver) recoverVolume(ctx context.Context, name string) error {
-	release, err := d.acquire(ctx, name)
+func (d *Driver) recoverTree(ctx context.Context, parent, name string) error {
+	lock, _, _ := strings.Cut(name, "~") // a snapshot is guarded by its volume
+	if parent == d.images {
+		lock = "/" + lock
+	}
+	release, err := d.locks.Acquire(ctx, lock)
 	if err != nil {
 		return err
 	}
 	defer release()
-	parent, err := openDir(unix.AT_FDCWD, d.volumes)
+	dir, err := openDir(unix.AT_FDCWD, parent)
 	if err != nil {
 		return err
 	}
-	defer parent.Close()
-	return d.sweep(ctx, parent, func(left string) bool {
-		of, ok := leftOf(left)
-		return ok && of == name
-	})
+	defer dir.Close()
+	return d.sweep(ctx, dir, parent, func(of string) bool { return of == name })
 }
 
-// leftOf returns the volume of which a folder was left by a crash.
+// leftOf returns the name of the tree that a crash has left under another.
 func leftOf(entry string) (string, bool) {
 	if name, ok := strings.CutPrefix(entry, clonePrefix); ok {
 		return name, true
 	}
 	if rest, ok := strings.CutPrefix(entry, trashPrefix); ok {
-		name, _, _ := strings.Cut(rest, "~")
-		return name, true
+		if i := strings.LastIndexByte(rest, '~'); i >= 0 {
+			return rest[:i], true
+		}
 	}
 	return "", false
 }
 
-func (d *Driver) sweep(ctx context.Context, parent *os.File, match func(string) bool) error {
-	entries, err := os.ReadDir(d.volumes)
+// sweep deletes what is left in a folder of trees whose names match.
+func (d *Driver) sweep(ctx context.Context, dir *os.File, parent string, match func(name string) bool) error {
+	entries, err := os.ReadDir(parent)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, e := range entries {
-		if match(e.Name()) {
-			errs = append(errs, removeTree(ctx, parent, e.Name()))
+		if name, ok := leftOf(e.Name()); ok && match(name) {
+			errs = append(errs, removeTree(ctx, dir, e.Name()))
 		}
 	}
 	return errors.Join(errs...)

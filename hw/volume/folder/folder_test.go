@@ -25,19 +25,28 @@ func openTest(t testing.TB) *Driver {
 func TestDriver(t *testing.T) {
 	volumetest.Run(t, func(t *testing.T) volumetest.Fixture {
 		d := openTest(t)
-		return volumetest.Fixture{Driver: d, AddImage: func(t *testing.T, image, dir string) {
-			p, err := d.ImagePath(image)
+		return volumetest.Fixture{Driver: d, NearlyFull: func(t *testing.T) volume.Driver {
+			full, err := Open(filepath.Dir(d.volumes), Options{NearlyFull: 1e-9})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Rename(dir, p); err != nil {
-				t.Fatal(err)
-			}
-			// What t.TempDir made must be there when it cleans up.
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			return full
 		}}
+	})
+}
+
+func TestCrash(t *testing.T) {
+	volumetest.RunCrashes(t, volumetest.Crasher{
+		State: func(t *testing.T) string { return t.TempDir() },
+		Open: func(t *testing.T, state string, step func(string)) volume.Driver {
+			d, err := Open(state, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.step = step
+			return d
+		},
+		ImageSize: 1 << 20, // not looked at
 	})
 }
 

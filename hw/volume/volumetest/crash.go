@@ -1,0 +1,193 @@
+package volumetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"picloud/hw/volume"
+)
+
+// crashEnv tells the test binary that it is the process that is to die: the
+// operation, the step after which, and the state, parted by commas.
+const crashEnv = "PICLOUD_VOLUMETEST_CRASH"
+
+// Crasher opens drivers for [RunCrashes].
+type Crasher struct {
+	// State makes fresh, empty state for a driver and returns what Open needs
+	// to find it again, from another process.
+	State func(t *testing.T) string
+	// Open opens the driver of the state. Between any two changes of the disk
+	// the driver calls step, if it is not nil. There is no Close: the test
+	// stands for a process that dies.
+	Open      func(t *testing.T, state string, step func(string)) volume.Driver
+	ImageSize int64
+}
+
+// RunCrashes kills a process (SIGKILL) at each step of each operation that
+// changes something, and checks that Recover leaves the former state or the
+// new one, whole, and that the operation can then be done.
+func RunCrashes(t *testing.T, c Crasher) {
+	if order := os.Getenv(crashEnv); order != "" {
+		c.die(t, order)
+		return
+	}
+	for _, op := range operations {
+		t.Run(op.name, func(t *testing.T) {
+			for step := 1; c.crashOnce(t, op, step); step++ {
+				if step > 50 {
+					t.Fatal("an operation has no more than 50 steps")
+				}
+			}
+		})
+	}
+}
+
+// operation is what a process is doing when it dies. The state before it has
+// image "demo", and volume "v" with content "new", and its snapshot "s" with
+// content "old".
+type operation struct {
+	name string
+	do   func(ctx context.Context, d volume.Driver, size int64) error
+	// before and after describe the state as look does.
+	before, after string
+}
+
+const untouched = "demo v=new,new s"
+
+var operations = []operation{
+	{"Import", func(ctx context.Context, d volume.Driver, size int64) error {
+		return d.Import(ctx, "two", size, func(_ context.Context, dir string) error { return pair(dir, "two") })
+	}, untouched, "demo two v=new,new s"},
+	{"RemoveImage", func(ctx context.Context, d volume.Driver, _ int64) error { return d.RemoveImage(ctx, "demo") },
+		untouched, "v=new,new s"},
+	{"Clone", func(ctx context.Context, d volume.Driver, _ int64) error { return d.Clone(ctx, "demo", "w", nil) },
+		untouched, "demo v=new,new w=image,image s"},
+	{"Snapshot", func(ctx context.Context, d volume.Driver, _ int64) error { return d.Snapshot(ctx, "v", "s2") },
+		untouched, "demo v=new,new s s2"},
+	{"Rollback", func(ctx context.Context, d volume.Driver, _ int64) error { return d.Rollback(ctx, "v", "s") },
+		untouched, "demo v=old,old s"},
+	{"RemoveSnapshot", func(ctx context.Context, d volume.Driver, _ int64) error { return d.RemoveSnapshot(ctx, "v", "s") },
+		untouched, "demo v=new,new"},
+	{"Wipe", func(ctx context.Context, d volume.Driver, _ int64) error { return d.Wipe(ctx, "v") },
+		untouched, "demo v=, s"},
+	{"Remove", func(ctx context.Context, d volume.Driver, _ int64) error { return d.Remove(ctx, "v") },
+		untouched, "demo"},
+	{"Grow", func(ctx context.Context, d volume.Driver, size int64) error {
+		err := d.Grow(ctx, "v", 2*size)
+		if !d.Features().Quota && errors.Is(err, volume.ErrNotSupported) {
+			return nil
+		}
+		return err
+	}, untouched, untouched},
+}
+
+// pair writes two files, which must always be the same.
+func pair(dir, content string) error {
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "one"), []byte(content), 0o644), os.WriteFile(filepath.Join(dir, "two"), []byte(content), 0o644))
+}
+
+func (c Crasher) die(t *testing.T, order string) {
+	name, rest, _ := strings.Cut(order, ",")
+	count, state, _ := strings.Cut(rest, ",")
+	last, err := strconv.Atoi(count)
+	check(t, err)
+	steps := 0
+	d := c.Open(t, state, func(string) {
+		if steps++; steps == last {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
+	})
+	for _, op := range operations {
+		if op.name == name {
+			check(t, op.do(t.Context(), d, c.ImageSize))
+			return
+		}
+	}
+	t.Fatalf("no operation %q", name)
+}
+
+// crashOnce reports whether the operation has that many steps.
+func (c Crasher) crashOnce(t *testing.T, op operation, step int) bool {
+	t.Helper()
+	state := c.State(t)
+	d := c.Open(t, state, nil)
+	ctx := t.Context()
+	check(t, d.Recover(ctx))
+	check(t, d.Import(ctx, "demo", c.ImageSize, func(_ context.Context, dir string) error { return pair(dir, "image") }))
+	check(t, d.Clone(ctx, "demo", "v", nil))
+	dir, err := d.Path("v")
+	check(t, err)
+	check(t, pair(dir, "old"))
+	check(t, d.Snapshot(ctx, "v", "s"))
+	check(t, pair(dir, "new"))
+
+	died := kill(t, fmt.Sprintf("%s,%d,%s", op.name, step, state))
+	d = c.Open(t, state, nil)
+	check(t, d.Recover(ctx))
+	got := look(t, d)
+	switch {
+	case got == op.after:
+	case died && got == op.before:
+	default:
+		t.Errorf("after step %d: %s, want %s or %s", step, got, op.before, op.after)
+	}
+	check(t, op.do(ctx, d, c.ImageSize))
+	if got := look(t, d); got != op.after {
+		t.Errorf("done after step %d: %s, want %s", step, got, op.after)
+	}
+	return died
+}
+
+// kill runs this test in a process of its own, which obeys crashEnv, and
+// reports whether it died before it was done.
+func kill(t *testing.T, order string) bool {
+	t.Helper()
+	top, _, _ := strings.Cut(t.Name(), "/")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+top+"$")
+	cmd.Env = append(os.Environ(), crashEnv+"="+order)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
+			return true
+		}
+	}
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", order, err, out)
+	}
+	return false
+}
+
+// look says all that there is: images, volumes with their content, snapshots
+// of v.
+func look(t *testing.T, d volume.Driver) string {
+	t.Helper()
+	var seen []string
+	add := func(list []volume.Info, err error) []volume.Info {
+		check(t, err)
+		return list
+	}
+	for _, i := range add(d.Images(t.Context())) {
+		seen = append(seen, i.Name)
+	}
+	for _, v := range add(d.List(t.Context())) {
+		dir, err := d.Path(v.Name)
+		check(t, err)
+		one, _ := os.ReadFile(filepath.Join(dir, "one"))
+		two, _ := os.ReadFile(filepath.Join(dir, "two"))
+		seen = append(seen, fmt.Sprintf("%s=%s,%s", v.Name, one, two))
+	}
+	for _, s := range add(d.Snapshots(t.Context(), "v")) {
+		seen = append(seen, s.Name)
+	}
+	return strings.Join(seen, " ")
+}
