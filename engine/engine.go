@@ -95,6 +95,7 @@ type Engine struct {
 	layouts   chan layoutRequest
 	steps     chan stepMessage
 	stopped   chan struct{}
+	published chan struct{} // closed once the roots in use are exported
 	snapshot  atomic.Pointer[Snapshot]
 	bootTable atomic.Pointer[BootTable]
 	viewers   viewers
@@ -113,12 +114,13 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("engine: load the inventory: %w", err)
 	}
 	e := &Engine{
-		cfg:      cfg,
-		queue:    newQueue(),
-		commands: make(chan commandRequest),
-		layouts:  make(chan layoutRequest),
-		steps:    make(chan stepMessage),
-		stopped:  make(chan struct{}),
+		cfg:       cfg,
+		queue:     newQueue(),
+		commands:  make(chan commandRequest),
+		layouts:   make(chan layoutRequest),
+		steps:     make(chan stepMessage),
+		stopped:   make(chan struct{}),
+		published: make(chan struct{}),
 	}
 	e.state = newRack(e, stored)
 	e.state.applyLayout(cfg.Layout)
@@ -172,6 +174,10 @@ func (e *Engine) Audit(ctx context.Context, before int64, limit int) ([]AuditRow
 func (e *Engine) Do(ctx context.Context, cmd Command) (Result, error) {
 	return ask(ctx, e, e.commands, cmd)
 }
+
+// Published is closed once Run has exported the roots that may be in use: a
+// file server that answers before would tell running Pis that theirs is gone.
+func (e *Engine) Published() <-chan struct{} { return e.published }
 
 // Relayout replaces the layout while the rack runs: places are added, changed
 // or taken away; what is stored of those that stay is kept.

@@ -18,6 +18,7 @@ type jobState struct {
 	running bool // has a runner
 	cancel  context.CancelCauseFunc
 	stop    string // cancel was asked for, and why
+	resumed bool   // its boot step ran while the service was away
 	percent atomic.Int64
 	watch   chan error // of the boot step
 }
@@ -80,6 +81,7 @@ func (r *rack) resumeJobs() {
 	for _, j := range r.jobs {
 		if j.State == JobRunning {
 			j.State = JobQueued
+			j.resumed = true
 			r.logf(j.Actor, j.Pi, j.ID, "%s goes on at step %s after a restart of the service", j.Verb, j.Steps[min(j.Step, len(j.Steps)-1)].Name)
 		}
 	}
@@ -297,6 +299,9 @@ func (r *rack) endStep(j *jobState, m stepMessage) error {
 	if m.err != nil {
 		step.State = StepFailed
 		step.Detail = printable(m.err.Error())
+		if r.bootAgain(j, m.step) {
+			return errAgain
+		}
 		if j.stop != "" {
 			r.endJob(j, JobCancelled, j.stop)
 		} else {
@@ -318,6 +323,28 @@ func (r *rack) endStep(j *jobState, m stepMessage) error {
 	}
 	r.publishBootTable()
 	return nil
+}
+
+var errAgain = errors.New("it is started once more")
+
+// bootAgain powers a Pi once more whose boot failed while nobody answered it: a
+// Pi 3 gives up for good, and others hang in the middle of a file. The job goes
+// on with further steps, and only once.
+func (r *rack) bootAgain(j *jobState, failed int) bool {
+	if !j.resumed || j.stop != "" || j.Steps[failed].Name != stepBoot || j.pi.stage != StageStalled {
+		return false
+	}
+	j.resumed = false
+	var more []Step
+	for _, name := range []string{stepPowerOff, stepHold, stepPowerOn, stepBoot} {
+		more = append(more, Step{Name: name, State: StepWaiting})
+	}
+	j.Steps = slices.Insert(j.Steps, failed+1, more...)
+	j.Step = failed + 1
+	j.State, j.running = JobQueued, false
+	r.saveJob(j)
+	r.logf(j.Actor, j.Pi, j.ID, "%s: the boot was interrupted by a restart of the service; once more", j.Verb)
+	return true
 }
 
 // stageReached lets the boot step of the Pi's job end, and frees its slot once

@@ -24,6 +24,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		r.runners.wait(e.steps)
 	}()
 	r.publishRoots(ctx)
+	close(e.published)
 	r.resumeJobs()
 	r.settle(ctx)
 

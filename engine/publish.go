@@ -117,7 +117,7 @@ func (r *rack) viewPi(p *piState) PiView {
 	v := PiView{
 		Name: p.Name, Gen: p.gen, Port: p.Segment.Port, Segment: p.Segment, Model: p.Model, Serial: p.Serial,
 		MAC: p.MAC, Addr: p.Segment.Addr.Addr(), Life: p.Life, Note: p.Note, Server: p.Server,
-		PowerAt: p.portAt, Wanted: p.Power, Stage: p.view(), Since: p.since, LastStage: p.before, Diagnosis: p.diag,
+		PowerAt: p.portAt, Wanted: p.Power, WasOn: p.running, Stage: p.view(), Since: p.since, LastStage: p.before, Diagnosis: p.diag,
 		Root: p.Volume, Former: p.Former, Image: p.Image, NFS: p.nfs, NFSAt: p.nfsAt, Seen: p.other, SeenAt: p.otherAt,
 	}
 	if s, ok := r.servers[p.Server]; ok {

@@ -92,6 +92,7 @@ type PiView struct {
 	Power      PowerView
 	PowerAt    time.Time // when the switch last told
 	Wanted     bool      // what the port should be
+	WasOn      bool      // its power was on when the service started, and it has not booted since
 	Milliwatts int
 	HasWatts   bool
 	Link       string // up, down or "" when not told

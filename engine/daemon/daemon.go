@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -204,13 +206,36 @@ func (d *Daemon) openSockets(ctx context.Context) error {
 	}
 	d.close = append(d.close, func() { _ = d.nfsSock.Close() })
 	d.ports.NFS = portOf(d.nfsSock.Addr())
-	d.nfs = nfs3.New(nfs3.Config{Logger: d.opts.Log, OnEvent: func(e nfs3.Event) {
+	key, err := secretKey(filepath.Join(cfg.State, "nfs.key"))
+	if err != nil {
+		return err
+	}
+	d.nfs = nfs3.New(nfs3.Config{Logger: d.opts.Log, Key: key, OnEvent: func(e nfs3.Event) {
 		if o, ok := nfsObservation(e); ok {
 			d.observe(o)
 		}
 	}})
 	return nil
 }
+
+// secretKey reads a key that outlives the process, or makes it.
+func secretKey(path string) ([]byte, error) {
+	key, err := os.ReadFile(path)
+	if err == nil && len(key) == keyLen {
+		return key, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read the key of the NFS handles: %w", err)
+	}
+	key = make([]byte, keyLen)
+	rand.Read(key)
+	if err := os.WriteFile(path, key, 0o600); err != nil {
+		return nil, fmt.Errorf("write the key of the NFS handles: %w", err)
+	}
+	return key, nil
+}
+
+const keyLen = 32
 
 func anyAddr(port int) netip.AddrPort {
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(port))
@@ -264,10 +289,18 @@ func (d *Daemon) Run(ctx context.Context) error {
 	})
 	watch := &peers{observe: d.observe}
 	for what, run := range map[string]func() error{
-		"engine":   func() error { return d.engine.Run(ctx) },
-		"dhcp":     func() error { return d.dhcp.Serve(ctx) },
-		"tftp":     func() error { return d.tftp.Serve(ctx) },
-		"nfs":      func() error { return d.nfs.Serve(ctx, d.nfsSock) },
+		"engine": func() error { return d.engine.Run(ctx) },
+		"dhcp":   func() error { return d.dhcp.Serve(ctx) },
+		"tftp":   func() error { return d.tftp.Serve(ctx) },
+		"nfs": func() error {
+			// A handle is stale while its export is not back: connections wait.
+			select {
+			case <-d.engine.Published():
+				return d.nfs.Serve(ctx, d.nfsSock)
+			case <-ctx.Done():
+				return nil
+			}
+		},
 		"switches": func() error { return d.switches.run(ctx) },
 		"ssh":      func() error { return prober.Run(ctx) },
 		"watch": func() error {

@@ -63,7 +63,7 @@ func probeTargets(s *engine.Snapshot, port int) []sshprobe.Target {
 		if stage == engine.StageStalled || stage == engine.StageUnknown {
 			stage = p.LastStage
 		}
-		if stage >= engine.StageKernel && stage <= engine.StageUp {
+		if stage >= engine.StageKernel && stage <= engine.StageUp || p.WasOn {
 			list = append(list, sshprobe.Target{Addr: netip.AddrPortFrom(p.Addr, uint16(port)), Source: p.Segment.Server})
 		}
 	}

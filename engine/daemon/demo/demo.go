@@ -61,11 +61,11 @@ func Open(ctx context.Context, o Options) (_ *Demo, err error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := freePorts(ctx)
+	client, err := FreePorts(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("demo: find free ports: %w", err)
 	}
-	d.config = configure(d.rack.Inventory(), state, o.Speed, client)
+	d.config = Configure(d.rack.Inventory(), state, o.Speed, client)
 	if problems := d.config.Validate(daemon.Known()); len(problems) > 0 {
 		return nil, fmt.Errorf("demo: its own configuration is wrong: %w", problems[0])
 	}
@@ -75,7 +75,7 @@ func Open(ctx context.Context, o Options) (_ *Demo, err error) {
 	}
 	bound := d.daemon.Ports()
 	return d, d.rack.SetPorts(sim.Ports{
-		DHCPServer: bound.DHCP, DHCPClient: client.dhcp, TFTP: bound.TFTP, NFS: bound.NFS, SSH: client.ssh,
+		DHCPServer: bound.DHCP, DHCPClient: client.DHCP, TFTP: bound.TFTP, NFS: bound.NFS, SSH: client.SSH,
 	})
 }
 
@@ -107,29 +107,30 @@ func (d *Demo) Close() {
 	}
 }
 
-// clientPorts are the ports that the simulated Pis use at their own addresses.
-type clientPorts struct{ dhcp, ssh uint16 }
+// ClientPorts are the ports that the simulated Pis use at their own addresses.
+type ClientPorts struct{ DHCP, SSH uint16 }
 
-// freePorts finds two ports that nothing holds now.
-func freePorts(ctx context.Context) (clientPorts, error) {
+// FreePorts finds two ports that nothing holds now.
+func FreePorts(ctx context.Context) (ClientPorts, error) {
 	var lc net.ListenConfig
 	udp, err := lc.ListenPacket(ctx, "udp4", "127.0.0.1:0")
 	if err != nil {
-		return clientPorts{}, err
+		return ClientPorts{}, err
 	}
 	defer udp.Close()
 	tcp, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
 	if err != nil {
-		return clientPorts{}, err
+		return ClientPorts{}, err
 	}
 	defer tcp.Close()
-	return clientPorts{
-		dhcp: uint16(udp.LocalAddr().(*net.UDPAddr).Port), ssh: uint16(tcp.Addr().(*net.TCPAddr).Port),
+	return ClientPorts{
+		DHCP: uint16(udp.LocalAddr().(*net.UDPAddr).Port), SSH: uint16(tcp.Addr().(*net.TCPAddr).Port),
 	}, nil
 }
 
-// configure writes the rack's configuration as staff would.
-func configure(inv sim.Inventory, state string, speed float64, client clientPorts) *config.Config {
+// Configure writes a simulated rack's configuration as staff would. The
+// server's own ports are left to the system.
+func Configure(inv sim.Inventory, state string, speed float64, client ClientPorts) *config.Config {
 	c := config.Default()
 	c.Rack, c.State = inv.Rack, state
 	hasten := func(d, least time.Duration) time.Duration { return max(least, time.Duration(float64(d)/speed)) }
@@ -137,11 +138,11 @@ func configure(inv sim.Inventory, state string, speed float64, client clientPort
 	c.Boot.Hold = hasten(c.Boot.Hold, 100*time.Millisecond)
 	c.Boot.Starting = 32
 	c.DHCP = config.DHCP{
-		ClientPort: int(client.dhcp), Reply: config.ReplyUnicast, Device: "lo",
+		ClientPort: int(client.DHCP), Reply: config.ReplyUnicast, Device: "lo",
 		Delay3B: hasten(c.DHCP.Delay3B, 10*time.Millisecond), Nudge: hasten(c.DHCP.Nudge, 5*time.Millisecond),
 	}
 	c.TFTP.Port, c.NFS.Port = 0, 0
-	c.SSH = config.SSH{Port: int(client.ssh), Every: hasten(c.SSH.Every, 500*time.Millisecond), Timeout: c.SSH.Timeout}
+	c.SSH = config.SSH{Port: int(client.SSH), Every: hasten(c.SSH.Every, 500*time.Millisecond), Timeout: c.SSH.Timeout}
 	c.Images = []config.Image{{Name: config.BuiltinImage, Label: "picloud's built-in demo image"}}
 	for _, s := range inv.Switches {
 		sw := config.DefaultSwitch()
