@@ -21,6 +21,9 @@ const crashEnv = "PICLOUD_VOLUMETEST_CRASH"
 
 // Crasher opens drivers for [RunCrashes].
 type Crasher struct {
+	// Setup is called before all else, in the process that does not die. It may
+	// be nil.
+	Setup func(t *testing.T)
 	// State makes fresh, empty state for a driver and returns what Open needs
 	// to find it again, from another process.
 	State func(t *testing.T) string
@@ -38,6 +41,9 @@ func RunCrashes(t *testing.T, c Crasher) {
 	if order := os.Getenv(crashEnv); order != "" {
 		c.die(t, order)
 		return
+	}
+	if c.Setup != nil {
+		c.Setup(t)
 	}
 	for _, op := range operations {
 		t.Run(op.name, func(t *testing.T) {
