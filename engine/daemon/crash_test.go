@@ -256,23 +256,8 @@ func crashRack(t *testing.T) (path, state string) {
 	for i := range cfg.Segments {
 		cfg.Segments[i].Image = "slow"
 	}
-	for i := range cfg.Switches {
-		file := filepath.Join(dir, cfg.Switches[i].Name+".secret")
-		secret := fmt.Sprintf("read_community = %q\nwrite_community = %q\n",
-			cfg.Switches[i].Credentials.ReadCommunity, cfg.Switches[i].Credentials.WriteCommunity)
-		if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		cfg.Switches[i].CredentialsFile = file
-	}
-	path = filepath.Join(dir, "rack.toml")
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(cfg.Encode(file), file.Close()); err != nil {
-		t.Fatal(err)
-	}
+	writeCredentials(t, dir, cfg)
+	path = writeConfig(t, dir, cfg)
 	err = rack.SetPorts(sim.Ports{
 		DHCPServer: uint16(cfg.DHCP.Port), DHCPClient: client.DHCP, TFTP: uint16(cfg.TFTP.Port),
 		NFS: uint16(cfg.NFS.Port), SSH: client.SSH,
@@ -290,6 +275,32 @@ func crashRack(t *testing.T) (path, state string) {
 		}
 	})
 	return path, state
+}
+
+// writeCredentials puts what the simulated switches want to be shown into files.
+func writeCredentials(t *testing.T, dir string, cfg *config.Config) {
+	t.Helper()
+	for i := range cfg.Switches {
+		sw := &cfg.Switches[i]
+		sw.CredentialsFile = filepath.Join(dir, sw.Name+".secret")
+		secret := fmt.Sprintf("read_community = %q\nwrite_community = %q\n", sw.Credentials.ReadCommunity, sw.Credentials.WriteCommunity)
+		if err := os.WriteFile(sw.CredentialsFile, []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func writeConfig(t *testing.T, dir string, cfg *config.Config) string {
+	t.Helper()
+	path := filepath.Join(dir, "rack.toml")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(cfg.Encode(file), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // slowImage is the built-in image with enough beside it that a clone can be
