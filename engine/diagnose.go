@@ -101,6 +101,12 @@ var rules = []rule{
 		"3B: set its OTP boot bit; 4 and 5: BOOT_ORDER must contain 2 (network)",
 	},
 	{
+		StageDHCP, "boot-refused",
+		func(p *piState) bool { return p.facts.refused != "" },
+		says("it asked for a boot file and was refused: %v", func(p *piState) any { return p.facts.refused }),
+		"give it a root (i), or take the mark broken away (:ready)",
+	},
+	{
 		StageDHCP, "offer-ignored",
 		func(p *piState) bool { return p.facts.offers > 0 },
 		says("it asked %v times, was offered its address %v times, and asked for no file",
@@ -180,6 +186,7 @@ func bootLoop(p *piState, from Stage) Diagnosis {
 // checkLimits stalls every Pi that made no progress for its stage's limit.
 func (r *rack) checkLimits(now time.Time) {
 	for _, p := range r.order {
+		r.checkWatch(p, now)
 		stage, since := p.stage, p.progress
 		if stage == StageUp || stage == StageRoot {
 			if p.lost.IsZero() && stage == StageUp {
@@ -195,5 +202,18 @@ func (r *rack) checkLimits(now time.Time) {
 		if limit := r.e.cfg.Limits[stage]; limit > 0 && now.Sub(since) >= limit {
 			r.stall(p, now, diagnose(p, stage))
 		}
+	}
+}
+
+// checkWatch ends a boot step, gone on with after a restart, of which the
+// switch does not tell whether the power is on: no stage's limit runs yet.
+func (r *rack) checkWatch(p *piState, now time.Time) {
+	j := p.job
+	if j == nil || j.watch == nil || p.portSeen || p.stage != StageOff {
+		return
+	}
+	if limit := r.e.cfg.Limits[StagePower]; limit > 0 && now.Sub(j.Steps[j.Step].Started) >= limit {
+		j.watch <- fmt.Errorf("the switch has not told for %s whether %s is on", limit, p.Segment.Port)
+		j.watch = nil
 	}
 }

@@ -62,7 +62,8 @@ type TFTPSeen struct {
 	Name   string
 	Bytes  int64
 	Size   int64
-	Kernel bool // the name is a kernel image
+	Kernel bool      // the name is a kernel image
+	Asked  time.Time // when the request came: events of two requests may come in the wrong order
 	Reason string
 }
 

@@ -1,12 +1,16 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
 
 // apply takes one piece of evidence.
 func (r *rack) apply(o Observation) {
+	if o.Time.IsZero() {
+		o.Time = time.Now() // the store takes no row without a time
+	}
 	switch {
 	case o.Switch != nil:
 		r.seeSwitch(o.Time, o.Switch)
@@ -31,7 +35,7 @@ func (r *rack) seeSwitch(at time.Time, s *SwitchReading) {
 		if st.err == "" {
 			r.logf(SystemActor().Name, "", 0, "switch %s does not answer: %s", s.Switch, s.Err)
 		}
-		st.err = s.Err
+		st.err = printable(s.Err)
 		r.retellSwitch(st, at, "the switch does not answer: "+s.Err)
 		return
 	}
@@ -129,7 +133,7 @@ func (r *rack) portSearching(p *piState, at time.Time) {
 	switch {
 	case p.stage == StageOff:
 		r.startBoot(p, StagePower, at, "the port is enabled: "+p.port.Detection)
-	case p.stage > StagePower && p.stage <= StageUp:
+	case p.stage > StagePower && p.stage <= StageUp, p.stage == StageStalled && p.before > StagePower:
 		r.startBoot(p, StagePower, at, "the port lost its power: "+p.port.Detection)
 	}
 }
@@ -188,8 +192,16 @@ func (r *rack) progress(p *piState, at time.Time, s Stage, evidence string) {
 	r.event(p, at, s, evidence)
 }
 
+// otherFor is how long another board stays the one that adopt would take, after
+// it was last heard. Each change makes decisions stale: whoever has a Pi could
+// otherwise keep staff from acting on it by inventing boards.
+const otherFor = 30 * time.Second
+
 func (r *rack) seeOther(p *piState, at time.Time, d *DHCPSeen) {
 	first := p.other == nil || p.other.MAC != d.MAC
+	if first && at.Sub(p.otherAt) < otherFor {
+		return
+	}
 	p.other, p.otherAt = d, at
 	if !first {
 		return
@@ -218,7 +230,7 @@ func (r *rack) seeDiscover(p *piState, at time.Time, d *DHCPSeen) {
 	case !d.ROM:
 		r.event(p, at, p.stage, "its system asks for an address")
 		return
-	case p.facts.loader && d.Second:
+	case p.stage != StageOff && p.facts.loader && d.Second:
 		r.progress(p, at, StageFirmware, "bootcode.bin's DISCOVER")
 		if p.stage == StageStalled && p.before == StageFirmware {
 			r.setStage(p, StageFirmware, at, "it goes on")
@@ -230,6 +242,7 @@ func (r *rack) seeDiscover(p *piState, at time.Time, d *DHCPSeen) {
 		p.stage == StageStalled && p.before > StageDHCP:
 		r.restarted(p, at)
 	}
+	r.learn(p, d)
 	p.facts.discovers++
 	p.other = nil
 	evidence := fmt.Sprintf("DISCOVER %d", p.facts.discovers)
@@ -238,6 +251,21 @@ func (r *rack) seeDiscover(p *piState, at time.Time, d *DHCPSeen) {
 		return
 	}
 	r.setStage(p, StageDHCP, at, evidence)
+}
+
+// learn fills in what the configuration does not say of the board: without its
+// model it would get no boot files. bootcode.bin asks as a 3B+ on a 3B too, so
+// it tells nothing when it may be what is heard first.
+func (r *rack) learn(p *piState, d *DHCPSeen) {
+	if d.Second && p.running {
+		return
+	}
+	before := p.Pi
+	p.Model, p.Serial = cmp.Or(p.Model, d.Model), cmp.Or(p.Serial, d.Serial)
+	if p.Pi != before {
+		r.savePi(p)
+		r.logf(SystemActor().Name, p.Name, 0, "its board is %s", describeBoard(d))
+	}
 }
 
 // maxRestarts is how often a Pi may reset itself before it counts as looping.
@@ -272,17 +300,27 @@ func (r *rack) seeTFTP(at time.Time, t *TFTPSeen) {
 	}
 	f := &p.facts
 	name := printable(t.Name)
+	asked := t.Asked
+	if asked.IsZero() {
+		asked = at
+	}
+	newer := !asked.Before(f.askedAt)
+	if newer && (t.Kind == "requested" || t.Kind == "notfound") {
+		f.askedAt, f.fileAsked, f.kernelTry = asked, name, t.Kernel
+	}
 	if name == f.fileAsked && t.Kind != "requested" {
 		f.open = false
 	}
 	switch t.Kind {
 	case "requested":
-		f.fileAsked, f.kernelTry, f.open = name, t.Kernel, true
+		f.open = f.open || newer
+		f.failed = forget(f.failed, name)
 		f.loader = f.loader && isLoader(name)
 		r.seeFirmware(p, at, "")
 	case "served":
 		f.files++
 		f.bytes += t.Bytes
+		f.failed = forget(f.failed, name)
 		f.loader = isLoader(name)
 		r.seeFirmware(p, at, fmt.Sprintf("%s, %d bytes", name, t.Bytes))
 		if t.Kernel {
@@ -290,7 +328,7 @@ func (r *rack) seeTFTP(at time.Time, t *TFTPSeen) {
 			r.reach(p, StageKernel, at, name+" served whole")
 		}
 	case "notfound":
-		f.fileAsked, f.kernelTry, f.open, f.missing = name, t.Kernel, false, name
+		f.missing = name
 		r.seeFirmware(p, at, name+" is not there")
 	case "early":
 		r.seeFirmware(p, at, "")
@@ -298,8 +336,17 @@ func (r *rack) seeTFTP(at time.Time, t *TFTPSeen) {
 		f.failed = name
 		r.event(p, at, StageFirmware, fmt.Sprintf("%s broke off after %d of %d bytes: %s", name, t.Bytes, t.Size, t.Reason))
 	case "refused":
+		f.refused = printable(name + ": " + t.Reason)
 		r.event(p, at, StageFirmware, name+" refused: "+t.Reason)
 	}
+}
+
+// forget empties what, if it is name.
+func forget(what, name string) string {
+	if what == name {
+		return ""
+	}
+	return what
 }
 
 // isLoader tells the files of the Pi 3's first round: after them bootcode.bin
@@ -387,6 +434,9 @@ func (p *piState) stale(n *NFSSeen) bool {
 	if stage == StageStalled {
 		stage = p.before
 	}
+	if !p.portSeen {
+		return true // and nothing more, until the switch has told whether it is on
+	}
 	if stage < StageKernel && !p.running {
 		p.mark = nfsMark{set: true, since: n.Since, bytes: n.BytesIn}
 		return true
@@ -404,6 +454,11 @@ func (r *rack) seeSSH(at time.Time, s *SSHSeen) {
 		return
 	}
 	p.facts.sshErr = ""
+	if at.After(p.lost) {
+		// sshd runs from the root: a client that was idle for five minutes only
+		// closed its connection.
+		p.lost = time.Time{}
+	}
 	if p.stage == StageUp || p.stage == StageOff {
 		return
 	}

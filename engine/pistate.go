@@ -29,6 +29,8 @@ type piState struct {
 	other    *DHCPSeen // another board on its segment
 	otherAt  time.Time
 	job      *jobState
+	gone     bool  // its place is not in the layout any more
+	moved    bool  // its address changed since its root was exported
 	shown    Stage // as last told to Config.Stage
 }
 
@@ -43,6 +45,8 @@ type facts struct {
 	bytes      int64
 	missing    string // last name that was not there
 	failed     string // a transfer that broke off
+	refused    string // a file that was not given, and why
+	askedAt    time.Time
 	kernel     string
 	loader     bool   // bootcode.bin was fetched: the next DISCOVER is its own
 	stp        string // worst spanning tree state seen
@@ -66,7 +70,7 @@ func newPiState(p Pi) *piState { return &piState{Pi: p, shown: StageUnknown} }
 
 // view is the stage people see.
 func (p *piState) view() Stage {
-	if p.sw.silent() {
+	if p.sw.silent() || !p.portSeen && p.boot == nil {
 		return StageUnknown
 	}
 	return p.stage
@@ -76,6 +80,7 @@ func (p *piState) view() Stage {
 func (r *rack) setStage(p *piState, s Stage, at time.Time, evidence string) {
 	was := p.stage
 	p.progress = at
+	evidence = printable(evidence)
 	r.event(p, at, s, evidence)
 	if was == s {
 		return
