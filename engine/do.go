@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -17,7 +18,7 @@ func (r *rack) do(cmd Command) (Result, error) {
 		return Result{}, fmt.Errorf("%s %w %s (needs %s)", cmd.Actor.Role, ErrNotAllowed, verb.Name, verb.Role)
 	}
 	if cmd.Image != "" {
-		if _, ok := r.images[cmd.Image]; !ok {
+		if !r.hasImage(cmd.Image) {
 			return Result{}, fmt.Errorf("%s: no image %q", verb.Name, cmd.Image)
 		}
 	}
@@ -26,12 +27,14 @@ func (r *rack) do(cmd Command) (Result, error) {
 	}
 	var res Result
 	var batchID int64
+	var undo []func()
 	for _, t := range cmd.Targets {
 		p, err := r.check(verb, cmd, t)
 		if err != nil {
 			res.Refused = append(res.Refused, Refused{t.Pi, err})
 			continue
 		}
+		undo = append(undo, r.undoer(verb, p))
 		job := r.act(verb, cmd, p, batchID)
 		if job != 0 && batchID == 0 {
 			batchID = job
@@ -39,9 +42,28 @@ func (r *rack) do(cmd Command) (Result, error) {
 		res.Accepted = append(res.Accepted, Accepted{t.Pi, job})
 	}
 	if err := r.flush(context.Background()); err != nil {
-		return res, fmt.Errorf("%s: %w", verb.Name, err) // no step of it begins either
+		for _, f := range undo {
+			f()
+		}
+		return Result{}, fmt.Errorf("%s: %w: nothing is done that could not be written down", verb.Name, err)
 	}
 	return res, nil
+}
+
+// undoer takes an act back that could not be stored. No step of its job has
+// begun, since jobs start after the flush; whoever asked was told that nothing
+// is done, so nothing may be done when the store recovers.
+func (r *rack) undoer(verb Verb, p *piState) func() {
+	before, other, had := p.Pi, p.other, p.job
+	return func() {
+		if j := p.job; j != nil && j != had {
+			r.cancelJob(j, "it could not be written down")
+		}
+		if p.Pi != before {
+			p.Pi, p.other = before, other
+			r.savePi(p)
+		}
+	}
 }
 
 // check says why a target may not be acted on, or returns it.
@@ -57,6 +79,9 @@ func (r *rack) check(verb Verb, cmd Command, t Target) (*piState, error) {
 	if why := verb.Refuse(&view); why != "" {
 		return nil, fmt.Errorf("%w: %s", ErrNotNow, why)
 	}
+	if image := cmp.Or(cmd.Image, p.Image); verb.Name == VerbReimage && !r.hasImage(image) {
+		return nil, fmt.Errorf("%w: the configuration has no image %q", ErrNotNow, image)
+	}
 	guard := r.e.Guards(verb.Name).For(&view)
 	if cmd.Passed < guard.Kind {
 		return nil, fmt.Errorf("%w (%s)", ErrGuard, guard.Kind)
@@ -65,6 +90,11 @@ func (r *rack) check(verb Verb, cmd Command, t Target) (*piState, error) {
 		return nil, fmt.Errorf("%w: type %q", ErrGuard, guardText(verb.Name, cmd.Targets))
 	}
 	return p, nil
+}
+
+func (r *rack) hasImage(name string) bool {
+	_, ok := r.images[name]
+	return ok
 }
 
 // guardText is what GuardName wants typed: the one Pi's name, or for many the
@@ -88,8 +118,11 @@ var wanted = map[VerbName]bool{
 var lives = map[VerbName]func(*Pi) Life{
 	VerbBroken: func(*Pi) Life { return LifeBroken },
 	VerbReady: func(p *Pi) Life {
-		if p.Rented() {
+		switch {
+		case p.Rented():
 			return LifeLive
+		case p.MAC == MAC{}:
+			return LifeNew
 		}
 		return LifeReady
 	},
@@ -99,7 +132,7 @@ var lives = map[VerbName]func(*Pi) Life{
 // the act is over at once.
 func (r *rack) act(verb Verb, cmd Command, p *piState, batchID int64) int64 {
 	if verb.Name == VerbCancel {
-		audit := r.openAudit(verb.Name, cmd, p)
+		audit := r.openAudit(verb.Name, cmd, p, p.job.ID)
 		r.cancelJob(p.job, "cancelled by "+cmd.Actor.Name)
 		r.closeAudit(audit, "ok")
 		return 0
@@ -108,7 +141,7 @@ func (r *rack) act(verb Verb, cmd Command, p *piState, batchID int64) int64 {
 		r.adopt(cmd, p)
 		return 0
 	}
-	audit := r.openAudit(verb.Name, cmd, p)
+	audit := r.openAudit(verb.Name, cmd, p, r.ids.Job+1)
 	if on, ok := wanted[verb.Name]; ok {
 		p.Power = on
 	}
@@ -128,7 +161,7 @@ func (r *rack) prepareRoot(j *jobState, image string) {
 	switch VerbName(j.Verb) {
 	case VerbUndo:
 		j.Volume, j.Image = j.pi.Former, j.pi.FormerImage
-	case VerbReimage, verbDeploy:
+	case VerbReimage, verbDeploy, verbCommission:
 		j.Image = image
 		if image == "" {
 			j.Image = j.pi.Image
@@ -139,7 +172,7 @@ func (r *rack) prepareRoot(j *jobState, image string) {
 }
 
 func (r *rack) adopt(cmd Command, p *piState) {
-	audit := r.openAudit(VerbAdopt, cmd, p)
+	audit := r.openAudit(VerbAdopt, cmd, p, 0)
 	d := p.other
 	p.MAC, p.Serial = d.MAC, d.Serial
 	if d.Model != "" {
@@ -152,7 +185,7 @@ func (r *rack) adopt(cmd Command, p *piState) {
 	r.savePi(p)
 	r.closeAudit(audit, "ok: "+describeBoard(d))
 	r.logf(cmd.Actor.Name, p.Name, 0, "adopt %s", describeBoard(d))
-	r.deployIfBare(p)
+	r.deployIfBare(p, verbCommission)
 }
 
 // wantPower follows, once per start of the service, the rule that is written
@@ -162,19 +195,20 @@ func (r *rack) wantPower(p *piState) {
 	if p.job != nil || p.Life == LifeBroken || p.Life == LifeNew {
 		return
 	}
-	if r.deployIfBare(p) || !p.Power || p.port.Enabled && p.port.Delivering {
+	if r.deployIfBare(p, verbDeploy) || !p.Power || p.port.Enabled && p.port.Delivering {
 		return
 	}
-	r.newJob(VerbOn, p, SystemActor().Name, 0, r.openAudit(VerbOn, systemCommand("its port should be on"), p))
+	r.newJob(VerbOn, p, SystemActor().Name, 0, r.openAudit(VerbOn, systemCommand("its port should be on"), p, r.ids.Job+1))
 }
 
-// deployIfBare gives a Pi that has an image and no root its first root.
-func (r *rack) deployIfBare(p *piState) bool {
-	if p.Volume != "" || p.Image == "" || !p.portSeen || p.job != nil {
+// deployIfBare gives a Pi that has an image and no root its first root, by one
+// of the engine's own verbs.
+func (r *rack) deployIfBare(p *piState, verb VerbName) bool {
+	if p.Volume != "" || p.Image == "" || !p.portSeen || p.job != nil || p.Life == LifeBroken || p.Life == LifeNew {
 		return false
 	}
 	p.Power = true
-	j := r.newJob(verbDeploy, p, SystemActor().Name, 0, r.openAudit(verbDeploy, systemCommand("it has no root yet"), p))
+	j := r.newJob(verb, p, SystemActor().Name, 0, r.openAudit(verb, systemCommand("it has no root yet"), p, r.ids.Job+1))
 	r.prepareRoot(j, p.Image)
 	r.savePi(p)
 	r.saveJob(j)
@@ -183,7 +217,8 @@ func (r *rack) deployIfBare(p *piState) bool {
 
 func systemCommand(why string) Command { return Command{Actor: SystemActor(), Reason: why} }
 
-func (r *rack) openAudit(verb VerbName, cmd Command, p *piState) int64 {
+// openAudit writes an act down with the number of its job, 0 if it has none.
+func (r *rack) openAudit(verb VerbName, cmd Command, p *piState, job int64) int64 {
 	r.ids.Audit++
 	source := cmd.Actor.Source
 	if cmd.Actor.From.IsValid() {
@@ -191,7 +226,7 @@ func (r *rack) openAudit(verb VerbName, cmd Command, p *piState) int64 {
 	}
 	row := AuditRow{
 		ID: r.ids.Audit, Time: time.Now(), Actor: cmd.Actor.Name, Source: source, Key: cmd.Actor.Key,
-		Verb: string(verb), Target: string(p.Name), Reason: printable(cmd.Reason),
+		Verb: string(verb), Target: string(p.Name), Reason: printable(cmd.Reason), Job: job,
 	}
 	r.open[row.ID] = row
 	r.changes.Audit = append(r.changes.Audit, row)

@@ -144,7 +144,7 @@ func (e *Engine) BootTable() *BootTable { return e.bootTable.Load() }
 
 // Subscribe returns a channel that always holds the newest snapshot not yet
 // taken, until cancel is called.
-func (e *Engine) Subscribe() (<-chan *Snapshot, func()) { return e.viewers.add(e.Snapshot()) }
+func (e *Engine) Subscribe() (<-chan *Snapshot, func()) { return e.viewers.add(e.Snapshot) }
 
 // Guards returns the verb's guards.
 func (e *Engine) Guards(verb VerbName) Guards {
@@ -229,11 +229,11 @@ type viewers struct {
 	boxes map[int]Mailbox[*Snapshot]
 }
 
-func (v *viewers) add(first *Snapshot) (<-chan *Snapshot, func()) {
+func (v *viewers) add(newest func() *Snapshot) (<-chan *Snapshot, func()) {
 	box := NewMailbox[*Snapshot]()
-	box.Put(first)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	box.Put(newest()) // under the lock: the next one must not slip through between
 	if v.boxes == nil {
 		v.boxes = make(map[int]Mailbox[*Snapshot])
 	}

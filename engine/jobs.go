@@ -52,11 +52,13 @@ func (r *rack) newJob(verb VerbName, p *piState, actor string, batchID, audit in
 
 // restoreJob takes up a stored job; a step found running is run again.
 func (r *rack) restoreJob(j Job) {
-	s := &jobState{Job: j, pi: r.pis[j.Pi]}
+	s := &jobState{Job: j, pi: r.pis[j.Pi], stop: j.Error}
 	s.percent.Store(-1)
 	if s.pi == nil {
-		s.State, s.Error = JobCancelled, "its Pi is not known any more"
+		s.State, s.Error, s.Ended = JobCancelled, "its Pi is not known any more", time.Now()
+		r.abandon(s)
 		r.saveJob(s)
+		r.closeAudit(s.Audit, "cancelled: "+s.Error)
 		return
 	}
 	s.pi.job = s
@@ -171,6 +173,7 @@ const (
 	stepBegin stepKind = iota
 	stepEnd
 	stepWatch
+	stepSwept // of no job: volumes were removed
 )
 
 // stepMessage is how a runner talks with the loop. reply holds one value: the
@@ -182,6 +185,8 @@ type stepMessage struct {
 	work  *work
 	err   error
 	watch chan error
+	swept []string
+	all   bool // nothing that was to be swept is left
 	reply chan error
 }
 
@@ -221,6 +226,11 @@ func (e *Engine) tellLoop(_ context.Context, m stepMessage) error {
 }
 
 func (r *rack) handleStep(m stepMessage) {
+	if m.kind == stepSwept {
+		r.swept(m)
+		m.reply <- nil
+		return
+	}
 	j := r.jobs[m.job]
 	if j == nil {
 		m.reply <- ErrStopped
@@ -291,7 +301,7 @@ func (r *rack) endStep(j *jobState, m stepMessage) error {
 		return errStopping // left as running: the next process runs it again
 	}
 	step := &j.Steps[m.step]
-	if apply := stepDefs[step.Name].apply; apply != nil {
+	if apply := stepDefs[step.Name].apply; apply != nil && !j.pi.gone {
 		apply(r, j.pi, m.work, m.err)
 	}
 	step.Ended = time.Now()
@@ -383,14 +393,17 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 	j.State, j.Error, j.Ended = s, printable(why), time.Now()
 	r.freeSlot(j)
 	delete(r.jobs, j.ID)
-	if j.pi.job == j {
-		j.pi.job = nil
+	for _, p := range []*piState{j.pi, r.pis[j.Pi]} { // not the same when it was put back
+		if p != nil && p.job == j {
+			p.job = nil
+		}
 	}
 	if s != JobDone {
 		r.abandon(j)
 	}
 	r.saveJob(j)
 	r.bump(j.pi)
+	r.catchUp(j.pi)
 	r.ended = append([]JobView{*j.viewOf()}, r.ended[:min(len(r.ended), keptEnded-1)]...)
 	took := j.Ended.Sub(j.Created).Round(100 * time.Millisecond)
 	result := fmt.Sprintf("ok in %s", took)
@@ -400,20 +413,26 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 	r.closeAudit(j.Audit, result)
 	r.logf(j.Actor, j.Pi, j.ID, "%s %s", j.Verb, result)
 	r.batchEnded(j)
+	if s == JobDone && j.Verb == string(VerbReady) && !j.pi.gone {
+		r.deployIfBare(j.pi, verbDeploy)
+	}
+	r.sweep()
+}
+
+// catchUp brings an export to where a new layout, made while the job ran, has
+// its Pi.
+func (r *rack) catchUp(p *piState) {
+	if p.gone {
+		r.withdraw(p)
+	}
+	r.publishMoved()
 }
 
 // abandon discards a volume that the job made and that never became a root.
 func (r *rack) abandon(j *jobState) {
-	v, ok := r.volumes[j.Volume]
-	if !ok || v.State != VolumeMaking {
-		return
+	if v, ok := r.volumes[j.Volume]; ok && v.State == VolumeMaking {
+		r.markVolume(v.Name, VolumeDiscarded)
 	}
-	r.markVolume(v.Name, VolumeDiscarded)
-	r.runners.spawn(func(ctx context.Context) {
-		if err := r.e.cfg.Roots.Remove(ctx, v.Name); err != nil && ctx.Err() == nil {
-			r.e.cfg.Log.Warn("remove an unfinished root", "volume", v.Name, "err", err)
-		}
-	})
 }
 
 // batchEnded stops the rest of a batch that fails too often.
@@ -447,6 +466,8 @@ func (r *rack) cancelJob(j *jobState, why string) {
 		return
 	}
 	j.stop = cmp.Or(j.stop, fmt.Sprintf("%s; stopped at %s", why, j.Steps[min(j.Step, len(j.Steps)-1)].Name))
+	j.Error = printable(j.stop) // stored: the next process must not go on with it
+	r.saveJob(j)
 	if j.cancel != nil && stepDefs[j.Steps[min(j.Step, len(j.Steps)-1)].Name].waits {
 		j.cancel(errCancelled)
 	}

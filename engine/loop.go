@@ -23,9 +23,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		cancel()
 		r.runners.wait(e.steps)
 	}()
-	r.publishRoots(ctx)
+	r.publishRoots(ctx, r.order)
 	close(e.published)
 	r.resumeJobs()
+	r.sweep()
 	r.settle(ctx)
 
 	ticker := time.NewTicker(tick)
@@ -43,14 +44,17 @@ func (e *Engine) Run(ctx context.Context) error {
 		case req := <-e.layouts:
 			r.applyLayout(req.value)
 			r.publishBootTable()
+			r.publishMoved()
 			err := r.flush(ctx)
 			req.reply <- answer[struct{}]{err: err}
-			r.republish()
 		case m := <-e.steps:
 			r.handleStep(m)
 			r.settle(ctx)
 		case <-e.queue.wake:
 			spare = r.observe(spare)
+			if r.stale {
+				r.publishBootTable()
+			}
 			r.startJobs()
 		case now := <-ticker.C:
 			r.checkLimits(now)
@@ -93,15 +97,18 @@ func (r *rack) stop() error {
 	return nil
 }
 
-// publishRoots exports the root of every Pi that may boot, before anything
-// else: running Pis wait for it after a restart of the server.
-func (r *rack) publishRoots(ctx context.Context) {
+// publishRoots exports the roots of those Pis that may boot. At the start that
+// is before anything else: running Pis wait for it after a restart of the
+// server. It is the loop's own work, so that no job can export another root of
+// the same Pi meanwhile.
+func (r *rack) publishRoots(ctx context.Context, list []*piState) {
 	const atOnce = 8
 	slots := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	failed := map[PiName]error{}
-	for _, p := range r.order {
+	for _, p := range list {
+		p.moved = false
 		if !p.mayBoot() {
 			continue
 		}
@@ -124,21 +131,34 @@ func (r *rack) publishRoots(ctx context.Context) {
 	}
 }
 
-// republish follows a new layout: addresses of Pis may have changed.
-func (r *rack) republish() {
+// publishMoved follows a new layout. A Pi with a job waits for its end, since
+// a step may be exporting its root right now.
+func (r *rack) publishMoved() {
+	if r.runners.ctx == nil {
+		return // Run does it
+	}
+	var moved []*piState
 	for _, p := range r.order {
-		if p.mayBoot() && p.job == nil {
-			pi := p.Pi
-			r.runners.spawn(func(ctx context.Context) {
-				if err := r.e.cfg.Roots.Publish(ctx, pi, pi.Volume); err != nil && ctx.Err() == nil {
-					r.e.cfg.Log.Warn("publish a root after a reload", "pi", pi.Name, "err", err)
-				}
-			})
+		if p.moved && p.job == nil {
+			moved = append(moved, p)
 		}
+	}
+	r.publishRoots(r.runners.ctx, moved)
+}
+
+// withdraw ends the exports of a Pi that is not in the layout any more, once
+// no step of a job can make another.
+func (r *rack) withdraw(p *piState) {
+	if r.runners.ctx == nil || p.job != nil || r.pis[p.Name] != nil {
+		return
+	}
+	if err := r.e.cfg.Roots.Withdraw(r.runners.ctx, p.Pi); err != nil {
+		r.logf(SystemActor().Name, p.Name, 0, "its root is still exported: %v", err)
 	}
 }
 
-// mayBoot is the one gate of DHCP, TFTP and export alike.
+// mayBoot is the one gate of boot files and export alike. DHCP answers without
+// it: the refused boot file then says why, where silence would not.
 func (p *piState) mayBoot() bool { return p.Life != LifeBroken && p.Volume != "" }
 
 // runners are the goroutines of jobs. They end with the context, and Run waits

@@ -40,8 +40,8 @@ const (
 	stepTidy        = "tidy"
 )
 
-// plans are the steps of each verb that is a job. verbDeploy is the engine's
-// own: it gives a Pi its first root.
+// plans are the steps of each verb that is a job. The last two are the engine's
+// own: they give a Pi its first root.
 var plans = map[VerbName][]string{
 	VerbOn:      {stepPowerOn, stepBoot},
 	VerbOff:     {stepPowerOff},
@@ -51,9 +51,15 @@ var plans = map[VerbName][]string{
 	VerbBroken:  {stepPowerOff, stepWithdraw},
 	VerbReady:   {stepPublish},
 	verbDeploy:  {stepClone, stepPersonalise, stepSwitchRoot, stepPublish, stepPowerOn, stepBoot},
+	// A board that asked while nothing was there for it may have given up.
+	verbCommission: {stepClone, stepPersonalise, stepSwitchRoot, stepPublish, stepPowerOff, stepHold, stepPowerOn, stepBoot},
 }
 
-const verbDeploy VerbName = "deploy"
+// The engine's own verbs.
+const (
+	verbDeploy     VerbName = "deploy"
+	verbCommission VerbName = "commission"
+)
 
 var stepDefs = map[string]stepDef{
 	stepClone: {run: func(ctx context.Context, e *Engine, w *work) error {
@@ -62,7 +68,7 @@ var stepDefs = map[string]stepDef{
 	stepPersonalise: {run: func(ctx context.Context, e *Engine, w *work) error {
 		return e.cfg.Roots.Personalise(ctx, w.job.Volume, w.person)
 	}},
-	stepPowerOff: {run: setPower(false), apply: applyReading},
+	stepPowerOff: {run: setPower(false), apply: applyPowerOff},
 	stepHold: {waits: true, run: func(ctx context.Context, e *Engine, _ *work) error {
 		return sleep(ctx, e.cfg.Hold)
 	}},
@@ -106,6 +112,14 @@ func applyReading(r *rack, p *piState, w *work, _ error) {
 	if w.reading != nil {
 		r.seePort(p, time.Now(), *w.reading)
 	}
+}
+
+// applyPowerOff also forgets that the port could not be powered: off is as asked.
+func applyPowerOff(r *rack, p *piState, w *work, err error) {
+	if err == nil {
+		p.facts.powerErr = nil
+	}
+	applyReading(r, p, w, err)
 }
 
 // applyPowerOn also stalls a Pi whose port could not be powered: no boot

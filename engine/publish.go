@@ -11,6 +11,7 @@ import (
 // publishBootTable replaces the table that packets are answered from, when it
 // would be another.
 func (r *rack) publishBootTable() {
+	r.stale = false
 	old := r.e.bootTable.Load()
 	t := &BootTable{
 		segments: make(map[string]BootEntry, len(r.order)),
@@ -129,7 +130,9 @@ func (r *rack) viewPi(p *piState) PiView {
 			v.Since = p.sw.answered
 		}
 	} else {
-		v.Power = powerView(p.port)
+		if p.portSeen {
+			v.Power = powerView(p.port)
+		}
 		v.Milliwatts, v.HasWatts = p.port.Milliwatts, p.port.HasWatts
 		v.Link = linkWord(p.port)
 	}

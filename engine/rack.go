@@ -33,8 +33,11 @@ type rack struct {
 	storeErr error
 	dropped  uint64
 	gen      uint64
-	dirty    bool // a snapshot is due
-	slots    int  // taken of cfg.Starting
+	dirty    bool          // a snapshot is due
+	slots    int           // taken of cfg.Starting
+	sweeping bool          // a runner removes volumes
+	stale    bool          // the boot table is not what the Pis are
+	removed  map[PiName]Pi // taken out of the configuration since the start
 	runners  runners
 }
 
@@ -55,7 +58,7 @@ func newRack(e *Engine, s State) *rack {
 		e: e, ids: s.LastID,
 		pis: map[PiName]*piState{}, servers: map[string]Server{}, images: map[string]Image{},
 		volumes: map[string]Volume{}, jobs: map[int64]*jobState{}, batches: map[int64]*batch{},
-		open: map[int64]AuditRow{},
+		open: map[int64]AuditRow{}, removed: map[PiName]Pi{},
 	}
 	for _, p := range s.Pis {
 		r.pis[p.Name] = newPiState(p)
@@ -83,12 +86,7 @@ func newRack(e *Engine, s State) *rack {
 func (r *rack) applyLayout(l Layout) {
 	r.name = l.Rack
 	r.layoutSwitches(l.Switches)
-	for _, img := range l.Images {
-		if have, ok := r.images[img.Name]; !ok || have.Label != img.Label {
-			r.images[img.Name] = img
-			r.changes.Images = append(r.changes.Images, img)
-		}
-	}
+	r.layoutImages(l.Images)
 	for _, s := range l.Servers {
 		r.servers[s.Name] = s
 		r.changes.Servers = append(r.changes.Servers, s)
@@ -123,6 +121,20 @@ func (r *rack) layoutSwitches(list []Switch) {
 	}
 }
 
+// layoutImages keeps only the images that can be cloned now.
+func (r *rack) layoutImages(list []Image) {
+	images := make(map[string]Image, len(list))
+	for _, img := range list {
+		have, ok := r.images[img.Name]
+		if !ok || have.Label != img.Label {
+			have = img
+			r.changes.Images = append(r.changes.Images, img)
+		}
+		images[img.Name] = have
+	}
+	r.images = images
+}
+
 // layoutPi takes a place of the configuration. A board that the store already
 // knows (it was adopted, say) stays; the configuration's only fills gaps.
 func (r *rack) layoutPi(p Pi) {
@@ -134,13 +146,19 @@ func (r *rack) layoutPi(p Pi) {
 				p.Life = LifeNew
 			}
 		}
+		r.putBack(&p)
 		have = newPiState(p)
+		have.moved = true
+		have.job = r.jobOf(p.Name)
 		r.pis[p.Name] = have
 		r.savePi(have)
 		return
 	}
 	before := have.Pi
 	have.Segment = p.Segment
+	if before.Segment != p.Segment {
+		r.move(have, before.Segment.Port)
+	}
 	have.Server = cmp.Or(p.Server, have.Server)
 	have.Model = cmp.Or(have.Model, p.Model)
 	have.Serial = cmp.Or(have.Serial, p.Serial)
@@ -152,12 +170,56 @@ func (r *rack) layoutPi(p Pi) {
 }
 
 func (r *rack) dropPi(p *piState) {
+	p.gone = true
+	delete(r.pis, p.Name)
+	r.removed[p.Name] = p.Pi
+	r.changes.RemovePis = append(r.changes.RemovePis, p.Name)
 	if p.job != nil {
 		r.cancelJob(p.job, "its place was taken out of the configuration")
+	} else {
+		r.withdraw(p)
 	}
-	delete(r.pis, p.Name)
-	r.changes.RemovePis = append(r.changes.RemovePis, p.Name)
 	r.logf(SystemActor().Name, p.Name, 0, "taken out of the configuration; its roots are kept")
+}
+
+// putBack gives a place that was taken out, by mistake perhaps, what it had.
+// A root goes back only to the customer who had it.
+func (r *rack) putBack(p *Pi) {
+	// A removal that is not stored yet would come after the new row.
+	r.changes.RemovePis = slices.DeleteFunc(r.changes.RemovePis, func(n PiName) bool { return n == p.Name })
+	was, ok := r.removed[p.Name]
+	delete(r.removed, p.Name)
+	if !ok || was.Server != p.Server {
+		return
+	}
+	p.Life, p.Note, p.Power = was.Life, was.Note, was.Power
+	p.Volume, p.Image, p.Former, p.FormerImage = was.Volume, was.Image, was.Former, was.FormerImage
+	p.MAC, p.Serial, p.Model = cmp.Or(was.MAC, p.MAC), cmp.Or(was.Serial, p.Serial), cmp.Or(was.Model, p.Model)
+}
+
+// jobOf finds the job of a place that was taken out while it ran: nothing else
+// may begin at the port before it has stopped.
+func (r *rack) jobOf(name PiName) *jobState {
+	for _, j := range r.jobs {
+		if j.Pi == name {
+			return j
+		}
+	}
+	return nil
+}
+
+// move follows a Pi to another port or address. What the former port said is
+// no evidence for the new one, and a job decided on the one must not go on at
+// the other.
+func (r *rack) move(p *piState, from PortID) {
+	p.moved = true
+	if p.Segment.Port == from {
+		return
+	}
+	p.port, p.portAt, p.portSeen, p.facts.baseKnown = PortReading{}, time.Time{}, false, false
+	if p.job != nil {
+		r.cancelJob(p.job, "its place in the configuration changed")
+	}
 }
 
 // reindex rebuilds the look-ups after the layout changed.
@@ -182,8 +244,11 @@ func (r *rack) reindex() {
 
 // savePi marks a Pi's row for the store, and the boot table for renewal.
 func (r *rack) savePi(p *piState) {
-	r.changes.Pis = append(r.changes.Pis, p.Pi)
+	r.stale = true
 	r.bump(p)
+	if !p.gone {
+		r.changes.Pis = append(r.changes.Pis, p.Pi)
+	}
 }
 
 // bump gives the Pi a new generation: whoever decided on the former one has to
@@ -234,14 +299,42 @@ func (r *rack) flush(ctx context.Context) error {
 var errStore = errors.New("the store did not take it")
 
 // maxUnsaved bounds what is kept in memory while the store fails: beyond it
-// the oldest timeline rows go, never what an act depends on.
+// the oldest timeline rows go, never what an act depends on. Of a row that
+// changed more than once the newest is enough.
 const maxUnsaved = 100_000
 
 func (r *rack) boundUnsaved() {
+	c := &r.changes
+	c.Switches = newest(c.Switches, func(s *Switch) string { return s.Name })
+	c.Pis = newest(c.Pis, func(p *Pi) PiName { return p.Name })
+	c.Servers = newest(c.Servers, func(s *Server) string { return s.Name })
+	c.Images = newest(c.Images, func(i *Image) string { return i.Name })
+	c.Volumes = newest(c.Volumes, func(v *Volume) string { return v.Name })
+	c.Jobs = newest(c.Jobs, func(j *Job) int64 { return j.ID })
+	c.Boots = newest(c.Boots, func(b *Boot) int64 { return b.ID })
+	c.Ports = newest(c.Ports, func(p *PortRow) PortID { return p.Port })
 	if n := len(r.changes.Events) - maxUnsaved; n > 0 {
 		r.changes.Events = slices.Delete(r.changes.Events, 0, n)
 	}
 	if n := len(r.changes.Log) - maxUnsaved; n > 0 {
 		r.changes.Log = slices.Delete(r.changes.Log, 0, n)
 	}
+}
+
+// newest keeps the last row of each key, in the order of their last changes.
+func newest[R any, K comparable](rows []R, key func(*R) K) []R {
+	last := make(map[K]int, len(rows))
+	for i := range rows {
+		last[key(&rows[i])] = i
+	}
+	if len(last) == len(rows) {
+		return rows
+	}
+	kept := make([]R, 0, len(last))
+	for i := range rows {
+		if last[key(&rows[i])] == i {
+			kept = append(kept, rows[i])
+		}
+	}
+	return kept
 }

@@ -46,10 +46,15 @@ func refuseBroken(p *PiView) string {
 }
 
 func refuseNotBroken(p *PiView) string {
-	if p.Life == LifeBroken || p.Life == LifeNew {
+	switch {
+	case p.Life == LifeBroken:
 		return ""
+	case p.Life != LifeNew:
+		return "it is not marked broken or new"
+	case p.MAC == MAC{}:
+		return "no board is known here; power it on (o), then :adopt the one that is heard"
 	}
-	return "it is not marked broken or new"
+	return ""
 }
 
 func refuseOn(p *PiView) string {

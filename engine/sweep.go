@@ -1,0 +1,49 @@
+package engine
+
+import (
+	"context"
+	"slices"
+)
+
+// sweep removes the volumes that nothing uses any more, one after the other:
+// roots that were never finished, and those whose last step a crash took away.
+// A Pi with a job is left to that job's own steps. What cannot be removed is
+// tried again when the next job ends.
+func (r *rack) sweep() {
+	if r.runners.ctx == nil || r.sweeping {
+		return
+	}
+	var names []string
+	for _, v := range r.volumes {
+		if p := r.pis[v.Pi]; v.State == VolumeDiscarded && (p == nil || p.job == nil) {
+			names = append(names, v.Name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	slices.Sort(names)
+	r.sweeping = true
+	r.runners.spawn(func(ctx context.Context) {
+		var swept []string
+		for _, name := range names {
+			err := r.e.cfg.Roots.Remove(ctx, name)
+			if err == nil {
+				swept = append(swept, name)
+			} else if ctx.Err() == nil {
+				r.e.cfg.Log.Warn("remove a root that nothing uses", "volume", name, "err", err)
+			}
+		}
+		_ = r.e.tellLoop(ctx, stepMessage{kind: stepSwept, swept: swept, all: len(swept) == len(names)})
+	})
+}
+
+func (r *rack) swept(m stepMessage) {
+	r.sweeping = false
+	for _, name := range m.swept {
+		r.markVolume(name, VolumeRemoved)
+	}
+	if m.all {
+		r.sweep() // for what came to it meanwhile
+	}
+}
