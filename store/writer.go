@@ -62,7 +62,7 @@ func (w *writer) start(ctx context.Context) error {
 		return err
 	}
 	for _, text := range statements() {
-		stmt, err := w.conn.PrepareContext(ctx, text)
+		stmt, err := w.conn.PrepareContext(ctx, text) //nolint:sqlclosecheck // kept in prepared until the writer ends
 		if err != nil {
 			return fmt.Errorf("prepare %q: %w", text, err)
 		}

@@ -27,7 +27,6 @@ type canvas struct {
 	x, y    int // where the next character goes
 	limit   int // the column that is written no more
 	now     style
-	fill    bool // pad the line's end in its present style
 }
 
 func (c *canvas) reset(w, h int) {

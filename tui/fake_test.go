@@ -137,14 +137,14 @@ func count(s *engine.Snapshot) {
 	for i := range s.Pis {
 		p := &s.Pis[i]
 		s.PoE.Milliwatts += p.Milliwatts
-		switch {
-		case p.Stage == engine.StageUp:
+		switch p.Stage {
+		case engine.StageUp:
 			s.Counts.Up++
-		case p.Stage == engine.StageOff:
+		case engine.StageOff:
 			s.Counts.Off++
-		case p.Stage == engine.StageStalled:
+		case engine.StageStalled:
 			s.Counts.Stalled++
-		case p.Stage == engine.StageUnknown:
+		case engine.StageUnknown:
 			s.Counts.Unknown++
 		default:
 			s.Counts.Booting++

@@ -17,7 +17,6 @@ type routes struct{ table atomic.Pointer[routeTable] }
 type routeTable struct {
 	only    map[int]string      // ifindex with one segment
 	byIndex map[routeKey]string // ifindex with several
-	index   map[string]int      // segment → ifindex
 	loop    map[string]bool     // segment is on a loopback interface
 }
 
@@ -28,7 +27,7 @@ type routeKey struct {
 
 // set looks up the interfaces of all segments.
 func (r *routes) set(l engine.Layout) error {
-	t := &routeTable{only: map[int]string{}, byIndex: map[routeKey]string{}, index: map[string]int{}, loop: map[string]bool{}}
+	t := &routeTable{only: map[int]string{}, byIndex: map[routeKey]string{}, loop: map[string]bool{}}
 	found := map[string]*net.Interface{}
 	shared := map[int]int{}
 	for _, p := range l.Pis {
@@ -41,7 +40,6 @@ func (r *routes) set(l engine.Layout) error {
 			}
 			found[p.Segment.Interface] = ifi
 		}
-		t.index[p.Segment.Name] = ifi.Index
 		t.loop[p.Segment.Name] = ifi.Flags&net.FlagLoopback != 0
 		t.only[ifi.Index] = p.Segment.Name
 		t.byIndex[routeKey{ifi.Index, p.Segment.Server}] = p.Segment.Name
@@ -64,9 +62,6 @@ func (r *routes) find(ifIndex int, dst netip.Addr) string {
 	}
 	return t.byIndex[routeKey{ifIndex, dst}]
 }
-
-// index returns the segment's interface index, 0 when it has none.
-func (r *routes) index(segment string) int { return r.table.Load().index[segment] }
 
 // loopback tells whether the segment is on a loopback interface.
 func (r *routes) loopback(segment string) bool { return r.table.Load().loop[segment] }

@@ -323,7 +323,7 @@ func TestSendFailureIsTold(t *testing.T) {
 		b.stop()
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if e := b.events[len(b.events)-1]; e.Kind != KindFailed || e.Reason != ReasonSend || e.Err != b.pipe.fail {
+		if e := b.events[len(b.events)-1]; e.Kind != KindFailed || e.Reason != ReasonSend || !errors.Is(e.Err, b.pipe.fail) {
 			t.Errorf("event %+v", e)
 		}
 	})

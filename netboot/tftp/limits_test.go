@@ -109,10 +109,7 @@ func TestFloodOfRequests(t *testing.T) {
 	}
 	other := r.client("127.64.0.6", 0, "127.64.0.5")
 	other.ask("f", "octet")
-	for {
-		if slices.ContainsFunc(r.tree.requests(), func(q Request) bool { return q.Client.Addr() == other.udpAddr() }) {
-			break
-		}
+	for !slices.ContainsFunc(r.tree.requests(), func(q Request) bool { return q.Client.Addr() == other.udpAddr() }) {
 		other.silence(time.Millisecond)
 	}
 	close(r.tree.gate)
