@@ -22,6 +22,10 @@ race:
 e2e *args:
     go test -tags netns -count=1 {{args}} ./netboot/dhcp ./hw/link ./hw/sim/... ./engine/daemon/...
 
+# Tests that need Debian's kernel (LVM, nfsd, VLANs), in a virtual machine; needs root
+vmtest *args:
+    go test -tags vmtest -count=1 -timeout 30m -v {{args}} ./hw/vmtest
+
 # Fuzz one target: just fuzz ./netboot/dhcp FuzzDecide 1m
 fuzz pkg target time="30s":
     go test -run '^$' -fuzz '^{{target}}$' -fuzztime {{time}} {{pkg}}
