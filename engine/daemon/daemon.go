@@ -332,7 +332,7 @@ var ErrRestart = errors.New("takes effect after a restart")
 // servers, images and switches. Ports, the state folder and timings of what
 // already runs need a restart; the error names them, and the rest is done.
 func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
-	old := d.opts.Config
+	old := d.opts.Config // what was started with: what needs a restart stays as there
 	layout := cfg.Layout()
 	next := &routes{}
 	if err := next.set(layout); err != nil {
@@ -341,13 +341,13 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	if err := d.near.check(layout); err != nil {
 		return err
 	}
-	d.routes.table.Store(next.table.Load())
-	if err := d.switches.set(cfg.Switches, cfg.Boot.Hold); err != nil {
-		return err
-	}
 	if err := d.roots.setImages(ctx, cfg.Images); err != nil {
 		return err
 	}
+	if err := d.switches.set(cfg.Switches, old.Boot.Hold); err != nil {
+		return err
+	}
+	d.routes.table.Store(next.table.Load())
 	if err := d.engine.Relayout(ctx, layout); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type neighbours struct {
 	routes *routes
 	log    *slog.Logger
 	mu     sync.Mutex // a reload checks while the boot table is followed
+	closed bool
 	have   map[neighbour]engine.MAC
 	failed map[neighbour]string
 }
@@ -53,6 +54,9 @@ func (n *neighbours) check(l engine.Layout) error {
 }
 
 func (n *neighbours) open() error {
+	if n.closed {
+		return errClosed
+	}
 	if n.links != nil {
 		return nil
 	}
@@ -62,10 +66,16 @@ func (n *neighbours) open() error {
 }
 
 func (n *neighbours) close() {
+	n.mu.Lock() // a reload may be checking
+	defer n.mu.Unlock()
+	n.closed = true
 	if n.links != nil {
 		n.links.Close()
+		n.links = nil
 	}
 }
+
+var errClosed = errors.New("the service is stopping")
 
 // follow sets the entries that the boot table asks for and removes the others
 // that it set before.

@@ -24,6 +24,7 @@ type switches struct {
 
 	mu      sync.Mutex
 	ctx     context.Context // nil until run
+	ended   bool            // no worker may start any more
 	running map[string]*runningSwitch
 	wg      sync.WaitGroup
 }
@@ -33,7 +34,9 @@ type runningSwitch struct {
 	hold   time.Duration
 	worker *poe.Worker
 	driver *poe.SNMP
-	cancel context.CancelFunc
+
+	launched bool
+	cancel   context.CancelFunc
 }
 
 var errNoSwitch = errors.New("no such switch in the configuration")
@@ -55,33 +58,34 @@ func (s *switches) SetPower(ctx context.Context, port engine.PortID, on bool) (e
 }
 
 // set makes the running workers those of the configuration: a switch whose
-// settings changed gets a new worker, one that stays keeps its own.
+// settings changed gets a new worker, one that stays keeps its own. After an
+// error all are as they were.
 func (s *switches) set(list []config.Switch, hold time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running == nil {
-		s.running = map[string]*runningSwitch{}
+	if s.ended {
+		return errClosed
 	}
-	keep := map[string]bool{}
+	next := make(map[string]*runningSwitch, len(list))
 	for _, c := range list {
-		keep[c.Name] = true
 		if have := s.running[c.Name]; have != nil && sameSwitch(have, c, hold) {
+			next[c.Name] = have
 			continue
 		}
 		fresh, err := s.make(c, hold)
 		if err != nil {
 			return fmt.Errorf("switch %s: %w", c.Name, err)
 		}
-		s.end(c.Name)
-		s.running[c.Name] = fresh
-		if s.ctx != nil {
-			s.launch(fresh)
+		next[c.Name] = fresh
+	}
+	for name, sw := range s.running {
+		if next[name] != sw {
+			sw.cancel()
 		}
 	}
-	for name := range s.running {
-		if !keep[name] {
-			s.end(name)
-		}
+	s.running = next
+	if s.ctx != nil {
+		s.launchAll()
 	}
 	return nil
 }
@@ -101,7 +105,7 @@ func (s *switches) make(c config.Switch, hold time.Duration) (*runningSwitch, er
 		Interval: c.Poll, Log: s.log.With("switch", c.Name),
 		Publish: func(r poe.Reading) { s.observe(switchObservation(r)) },
 	})
-	return &runningSwitch{cfg: c, hold: hold, worker: worker, driver: driver}, nil
+	return &runningSwitch{cfg: c, hold: hold, worker: worker, driver: driver, cancel: func() {}}, nil
 }
 
 // hasten shortens the waits that only hardware needs, for a simulated switch
@@ -115,37 +119,33 @@ func (s *switches) hasten(c *poe.Config) {
 	}
 }
 
-// end stops a switch's worker; its driver is closed when the worker has ended.
-func (s *switches) end(name string) {
-	sw := s.running[name]
-	if sw == nil {
-		return
+// launchAll starts the workers that do not run yet; s.mu is held. A driver is
+// closed when its worker has ended.
+func (s *switches) launchAll() {
+	for _, sw := range s.running {
+		if sw.launched {
+			continue
+		}
+		ctx, cancel := context.WithCancel(s.ctx)
+		sw.launched, sw.cancel = true, cancel
+		s.wg.Go(func() {
+			defer cancel()
+			defer sw.driver.Close()
+			_ = sw.worker.Run(ctx) // ends with its context only
+		})
 	}
-	delete(s.running, name)
-	if sw.cancel != nil {
-		sw.cancel()
-	}
-}
-
-func (s *switches) launch(sw *runningSwitch) {
-	ctx, cancel := context.WithCancel(s.ctx)
-	sw.cancel = cancel
-	s.wg.Go(func() {
-		defer cancel()
-		defer sw.driver.Close()
-		_ = sw.worker.Run(ctx) // ends with its context only
-	})
 }
 
 // run works until ctx ends.
 func (s *switches) run(ctx context.Context) error {
 	s.mu.Lock()
 	s.ctx = ctx
-	for _, sw := range s.running {
-		s.launch(sw)
-	}
+	s.launchAll()
 	s.mu.Unlock()
 	<-ctx.Done()
+	s.mu.Lock()
+	s.ended = true // a reload that comes now must not start what nobody waits for
+	s.mu.Unlock()
 	s.wg.Wait()
 	return nil
 }

@@ -55,7 +55,7 @@ var tftpKinds = map[tftp.Kind]string{
 func tftpObservation(e tftp.Event) engine.Observation {
 	seen := &engine.TFTPSeen{
 		Client: e.Client.Addr().Unmap(), Kind: tftpKinds[e.Kind], Name: e.Name, Bytes: e.Bytes, Size: e.Size,
-		Kernel: isKernel(e.Name),
+		Kernel: isKernel(e.Name), Asked: e.Time.Add(-e.Took),
 	}
 	if e.Err != nil {
 		seen.Reason = e.Err.Error()

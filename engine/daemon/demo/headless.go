@@ -68,6 +68,9 @@ func (h Headless) Run(ctx context.Context) (Summary, error) {
 	err = d.Run(ctx)
 	cancel(err)
 	writing.Wait()
+	if writeErr == nil {
+		writeErr = h.writeAll(log) // what came while the rack stopped: the summary counts it
+	}
 	s := log.summary()
 	s.Pis, s.Seconds = pis, time.Since(start).Round(time.Millisecond).Seconds()
 	if err == nil {
@@ -82,11 +85,9 @@ func (h Headless) Run(ctx context.Context) (Summary, error) {
 // write prints the changes as they come, and ends the run when all is settled.
 func (h Headless) write(ctx context.Context, log *changes, pis int, end context.CancelCauseFunc) error {
 	for {
-		for _, c := range log.take() {
-			if err := h.writeLine(c); err != nil {
-				end(err)
-				return err
-			}
+		if err := h.writeAll(log); err != nil {
+			end(err)
+			return err
 		}
 		if s := log.summary(); s.Up+s.Stalled == pis {
 			end(errOver)
@@ -97,6 +98,15 @@ func (h Headless) write(ctx context.Context, log *changes, pis int, end context.
 			return nil
 		}
 	}
+}
+
+func (h Headless) writeAll(log *changes) error {
+	for _, c := range log.take() {
+		if err := h.writeLine(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h Headless) writeLine(c engine.StageChange) error {
