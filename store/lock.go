@@ -44,7 +44,11 @@ func (l *lock) sign() error {
 	return err
 }
 
-func (l *lock) release() error { return l.f.Close() }
+// release unlocks by name: a process that is just being started holds a copy of
+// the file until it executes, and closing ours alone would leave the lock to it.
+func (l *lock) release() error {
+	return errors.Join(syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN), l.f.Close())
+}
 
 // holder reads who signed the lock file.
 func holder(f *os.File) string {
