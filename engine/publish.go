@@ -58,14 +58,14 @@ func (r *rack) publishSnapshot() {
 
 func (c *Counts) add(s Stage) {
 	c.Total++
-	switch {
-	case s == StageUp:
+	switch s {
+	case StageUp:
 		c.Up++
-	case s == StageStalled:
+	case StageStalled:
 		c.Stalled++
-	case s == StageOff:
+	case StageOff:
 		c.Off++
-	case s == StageUnknown:
+	case StageUnknown:
 		c.Unknown++
 	default:
 		c.Booting++
