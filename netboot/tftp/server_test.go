@@ -271,6 +271,11 @@ func TestRepeatedRequestWhileOpening(t *testing.T) {
 	for len(r.tree.requests()) == 0 {
 		c.silence(time.Millisecond)
 	}
+	// Requests are read in turn: once this one is answered, all five were read.
+	other := r.client("127.64.0.6", 0, "127.64.0.5")
+	other.send(other.server, rrq(opWRQ, "f", "octet"))
+	other.recv()
+	r.want(Refused)
 	close(r.tree.gate)
 	c.wantPacket(data(1, []byte("x")))
 	c.silence(50 * time.Millisecond)

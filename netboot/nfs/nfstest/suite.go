@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	nfsclient "github.com/willscott/go-nfs-client/nfs"
@@ -148,7 +149,14 @@ func (s *suite) mount(t *testing.T, pi, server netip.Addr, path string) (*nfscli
 	t.Helper()
 	auth := rpc.NewAuthUnix("pi", 0, 0).Auth()
 	dial := func(port uint16) *rpc.Client {
-		c, err := rpc.DialTCP("tcp", relay(t, pi, netip.AddrPortFrom(server, port)), false)
+		addr := relay(t, pi, netip.AddrPortFrom(server, port))
+		c, err := rpc.DialTCP("tcp", addr, false)
+		for range 20 { // the client picks a port of its own by chance
+			if !errors.Is(err, syscall.EADDRINUSE) {
+				break
+			}
+			c, err = rpc.DialTCP("tcp", addr, false)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
