@@ -199,6 +199,9 @@ func (r *rack) checkLimits(now time.Time) {
 		if !stage.Booting() {
 			continue
 		}
+		if stage == StageDHCP {
+			since = p.since // a boot loader that ignores its offers asks for ever
+		}
 		if limit := r.e.cfg.Limits[stage]; limit > 0 && now.Sub(since) >= limit {
 			r.stall(p, now, diagnose(p, stage))
 		}

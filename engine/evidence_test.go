@@ -190,3 +190,29 @@ func TestPowerLostWhileStalled(t *testing.T) {
 		b.stop()
 	})
 }
+
+// A boot loader that ignores its offers asks for ever: that is no progress.
+func TestAskingForEverIsAStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := rig(t)
+		b.stallAt("t-000", StageDHCP)
+		b.start(layout(1), nil)
+		ask := func() { b.see(Observation{DHCP: &DHCPSeen{Segment: "s0", Kind: "discover", ROM: true, Model: Model4B}}) }
+		for range 90 {
+			ask()
+			b.see(Observation{DHCP: &DHCPSeen{Segment: "s0", Kind: "offer"}})
+		}
+		if p := b.pi("t-000"); p.Stage != StageStalled || p.Diagnosis.Fault != "offer-ignored" {
+			t.Fatalf("after three minutes: %s %+v", p.Stage, p.Diagnosis)
+		}
+		ask()
+		if s := b.pi("t-000").Stage; s != StageStalled {
+			t.Errorf("one more DISCOVER made it %s", s)
+		}
+		b.see(Observation{TFTP: &TFTPSeen{Client: segment(0).Addr.Addr(), Kind: "requested", Name: "start4.elf"}})
+		if s := b.pi("t-000").Stage; s != StageFirmware {
+			t.Errorf("it asks for a file and is %s", s)
+		}
+		b.stop()
+	})
+}

@@ -246,7 +246,7 @@ func (r *rack) seeDiscover(p *piState, at time.Time, d *DHCPSeen) {
 	p.facts.discovers++
 	p.other = nil
 	evidence := fmt.Sprintf("DISCOVER %d", p.facts.discovers)
-	if p.looping() {
+	if p.stage == StageStalled && p.before == StageDHCP { // a boot loop too: asking is no progress
 		r.event(p, at, StageDHCP, evidence)
 		return
 	}
