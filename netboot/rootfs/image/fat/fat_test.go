@@ -216,7 +216,7 @@ func TestHostile(t *testing.T) {
 		"table over everything": {func(b []byte) { put16(b, 22, 60000) }, ErrCorrupt},
 		"root over everything":  {func(b []byte) { put16(b, 17, 65535) }, ErrCorrupt},
 		"no room for data":      {func(b []byte) { put16(b, 14, 127) }, ErrCorrupt},
-		"root of no sectors":    {func(b []byte) { put16(b, 22, 0) }, ErrNotFAT},
+		"table of no sectors":   {func(b []byte) { put16(b, 22, 0) }, ErrCorrupt},
 		"a chain that loops":    {func(b []byte) { loop(b) }, ErrCorrupt},
 		"a chain of zeros":      {func(b []byte) { fill(b, 0) }, ErrCorrupt},
 		"a chain cut short":     {func(b []byte) { fill(b, 0xFF) }, ErrCorrupt},
