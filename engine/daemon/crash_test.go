@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -215,25 +216,27 @@ func settledUp(pis []childPi) bool {
 	return len(pis) == crashPis
 }
 
-// freeTCP and freeUDP find ports that the child can have each time it starts.
-func freeTCP(t *testing.T) int {
+// freePort finds a port that the child can have each time it starts: below
+// those that the system gives out by itself (net.ipv4.ip_local_port_range).
+func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		addr := fmt.Sprintf("0.0.0.0:%d", port)
+		tcp, err := net.Listen("tcp4", addr)
+		if err != nil {
+			continue
+		}
+		udp, err := net.ListenPacket("udp4", addr)
+		tcp.Close()
+		if err != nil {
+			continue
+		}
+		udp.Close()
+		return port
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func freeUDP(t *testing.T) int {
-	t.Helper()
-	c, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	return c.LocalAddr().(*net.UDPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
 
 // crashRack makes a simulated rack that outlives the serving process, and the
@@ -251,7 +254,7 @@ func crashRack(t *testing.T) (path, state string) {
 		t.Fatal(err)
 	}
 	cfg := demo.Configure(rack.Inventory(), state, crashSpeed, client)
-	cfg.DHCP.Port, cfg.TFTP.Port, cfg.NFS.Port = freeUDP(t), freeUDP(t), freeTCP(t)
+	cfg.DHCP.Port, cfg.TFTP.Port, cfg.NFS.Port = freePort(t), freePort(t), freePort(t)
 	cfg.Images = []config.Image{{Name: "slow", Path: slowImage(t, dir)}}
 	for i := range cfg.Segments {
 		cfg.Segments[i].Image = "slow"

@@ -284,7 +284,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	cfg := d.opts.Config
 	prober := sshprobe.NewProber(sshprobe.Config{
-		Every:  cfg.SSH.Every,
+		Every: cfg.SSH.Every, Timeout: cfg.SSH.Timeout,
 		Report: func(r sshprobe.Result) { d.observe(sshObservation(r)) },
 	})
 	watch := &peers{observe: d.observe}

@@ -34,6 +34,7 @@ type Result struct {
 type Config struct {
 	Every    time.Duration // between the starts of two probes of one target; 0 means DefaultEvery
 	Parallel int           // probes under way at once; 0 means DefaultParallel
+	Timeout  time.Duration // of one probe; 0, and whatever is longer, means DefaultTimeout
 	// Report is called once for each probe that ends, unless its target is
 	// gone. It runs on the probe's goroutine and must not block.
 	Report func(Result)
@@ -62,6 +63,7 @@ type schedule struct {
 func NewProber(cfg Config) *Prober {
 	cfg.Every = cmp.Or(cfg.Every, DefaultEvery)
 	cfg.Parallel = cmp.Or(cfg.Parallel, DefaultParallel)
+	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
 	if cfg.probe == nil {
 		cfg.probe = ProbeFrom
 	}
@@ -148,7 +150,9 @@ func (p *Prober) startDue(ctx context.Context, wg *sync.WaitGroup) time.Duration
 
 func (p *Prober) probe(ctx context.Context, t Target, s *schedule) {
 	begin := time.Now()
-	banner, err := p.cfg.probe(ctx, t.Source, t.Addr)
+	limited, stop := context.WithTimeout(ctx, p.cfg.Timeout)
+	defer stop()
+	banner, err := p.cfg.probe(limited, t.Source, t.Addr)
 	p.mu.Lock()
 	wanted := ctx.Err() == nil && p.targets[t] == s
 	s.cancel()
