@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"path"
 	"strings"
-	"syscall"
+
+	"picloud/netboot/rootfs/internal/edit"
 )
 
 // ErrInvalidPerson means that a [Person] has a host name or a key that cannot
@@ -95,7 +94,7 @@ func personalise(root *os.Root, p Person) error {
 		name string
 		mode fs.FileMode
 	}{{"etc", 0o755}, {"root", 0o700}, {"root/.ssh", 0o700}} {
-		if err := makeDir(root, d.name, d.mode); err != nil {
+		if err := edit.Dir(root, d.name, d.mode); err != nil {
 			return err
 		}
 	}
@@ -105,11 +104,11 @@ func personalise(root *os.Root, p Person) error {
 		content []byte
 	}{
 		{"etc/hostname", 0o644, []byte(p.Hostname + "\n")},
-		{"etc/hosts", 0o644, hosts(readSmall(root, "etc/hosts", maxHosts), p.Hostname)},
+		{"etc/hosts", 0o644, hosts(edit.Read(root, "etc/hosts", maxHosts), p.Hostname)},
 		{"etc/machine-id", 0o444, nil},
 		{"root/.ssh/authorized_keys", 0o600, keyFile(p.AuthorizedKeys)},
 	} {
-		if err := replaceFile(root, f.name, f.mode, f.content); err != nil {
+		if err := edit.File(root, f.name, f.mode, f.content); err != nil {
 			return err
 		}
 	}
@@ -121,82 +120,11 @@ func personalise(root *os.Root, p Person) error {
 		}
 	}
 	for _, d := range []string{"etc", "root/.ssh", "root"} {
-		if err := syncIn(root, d); err != nil {
+		if err := edit.Sync(root, d); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// makeDir makes sure that name is a real directory. A link or a file in its
-// place goes. The mode of one that exists is set only if it is to be private.
-func makeDir(root *os.Root, name string, mode fs.FileMode) error {
-	info, err := root.Lstat(name)
-	switch {
-	case err == nil && info.IsDir() && mode&0o077 != 0:
-		return nil
-	case err == nil && !info.IsDir():
-		if err := root.Remove(name); err != nil {
-			return err
-		}
-		fallthrough
-	case errors.Is(err, fs.ErrNotExist):
-		if err := root.Mkdir(name, mode); err != nil {
-			return err
-		}
-	case err != nil:
-		return err
-	}
-	return root.Chmod(name, mode)
-}
-
-// replaceFile writes a new file beside name and moves it into place. The move
-// replaces a link, never what it points to; a directory in its place goes.
-func replaceFile(root *os.Root, name string, mode fs.FileMode, content []byte) error {
-	fresh := path.Join(path.Dir(name), "."+path.Base(name)+".picloud-new")
-	if err := root.RemoveAll(fresh); err != nil { // left by a crash
-		return err
-	}
-	f, err := root.OpenFile(fresh, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
-	if err == nil {
-		if info, statErr := root.Lstat(name); statErr == nil && info.IsDir() {
-			err = root.RemoveAll(name)
-		}
-	}
-	if err == nil {
-		err = root.Rename(fresh, name)
-	}
-	if err != nil {
-		return errors.Join(err, root.Remove(fresh))
-	}
-	return nil
-}
-
-// readSmall returns the content of a regular file of at most limit bytes,
-// else nil.
-func readSmall(root *os.Root, name string, limit int64) []byte {
-	info, err := root.Lstat(name)
-	if err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	if info, err = f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil || int64(len(b)) > limit {
-		return nil
-	}
-	return b
 }
 
 // hosts returns old with one 127.0.1.1 line (hosts(5), Debian's habit), for
@@ -225,13 +153,4 @@ func keyFile(keys []string) []byte {
 		b.WriteString(k + "\n")
 	}
 	return []byte(b.String())
-}
-
-func syncIn(root *os.Root, name string) error {
-	d, err := root.Open(name)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }

@@ -235,26 +235,26 @@ func diskImage(t testing.TB, top, boot string, gpt bool) []byte {
 	needTool(t, "mke2fs", "mkfs.vfat", "mcopy", "sfdisk")
 	dir := t.TempDir()
 	img, fatImg, ext := filepath.Join(dir, "img"), filepath.Join(dir, "fat"), filepath.Join(dir, "ext")
-	command(t, "truncate", "-s", "4M", fatImg)
+	command(t, "truncate", "-s", "1500K", fatImg)
 	command(t, "mkfs.vfat", "-n", "bootfs", fatImg)
 	names, err := filepath.Glob(filepath.Join(boot, "*"))
 	must(t, err)
 	command(t, "mcopy", append([]string{"-s", "-m", "-i", fatImg}, append(names, "::")...)...)
-	command(t, "mke2fs", "-q", "-t", "ext4", "-O", "64bit,metadata_csum", "-d", top, ext, "8M")
+	command(t, "mke2fs", "-q", "-t", "ext4", "-O", "64bit,metadata_csum", "-d", top, ext, "4M")
 	must(t, os.WriteFile(img, nil, 0o644))
-	must(t, os.Truncate(img, 14<<20))
+	must(t, os.Truncate(img, 8<<20))
 	label := "dos"
 	if gpt {
 		label = "gpt"
 	}
 	c := exec.CommandContext(t.Context(), "sfdisk", "-q", img)
-	c.Stdin = strings.NewReader("label: " + label + "\nstart=2048, size=8192\nstart=10240, size=16384\n")
+	c.Stdin = strings.NewReader("label: " + label + "\nstart=2048, size=3072\nstart=6144, size=8192\n")
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	b, err := os.ReadFile(img)
 	must(t, err)
-	for at, part := range map[int]string{2048 * 512: fatImg, 10240 * 512: ext} {
+	for at, part := range map[int]string{2048 * 512: fatImg, 6144 * 512: ext} {
 		p, err := os.ReadFile(part)
 		must(t, err)
 		copy(b[at:], p)
@@ -407,6 +407,9 @@ func TestAddDisk(t *testing.T) {
 	for _, gpt := range []bool{false, true} {
 		img := diskImage(t, top, boot, gpt)
 		for name, pack := range packers {
+			if gpt && name != "plain" {
+				continue
+			}
 			t.Run(fmt.Sprint("gpt ", gpt, " ", name), func(t *testing.T) {
 				dir := t.TempDir()
 				report, check := progress(t)
@@ -570,7 +573,7 @@ func TestRefusesTarballs(t *testing.T) {
 func TestRefusesFiles(t *testing.T) {
 	good := handmade(t)
 	text := bytes.Repeat([]byte("text\n"), 1000)
-	bomb := packers["gz"](t, make([]byte, 8<<20))
+	bomb := packers["gz"](t, make([]byte, 5<<20))
 	for name, tt := range map[string]struct {
 		b    []byte
 		want error
@@ -589,8 +592,8 @@ func TestRefusesFiles(t *testing.T) {
 		"gz of garbage":         {append([]byte("\x1F\x8B\x08\x00\x00\x00\x00\x00\x00\x03"), text...), ErrFormat},
 		"zst of garbage":        {append([]byte("\x28\xB5\x2F\xFD"), text...), ErrFormat},
 		"bomb":                  {bomb, ErrLimit},
-		"xz bomb":               {packers["xz"](t, make([]byte, 8<<20)), ErrLimit},
-		"zst bomb":              {packers["zst"](t, make([]byte, 8<<20)), ErrLimit},
+		"xz bomb":               {packers["xz"](t, make([]byte, 5<<20)), ErrLimit},
+		"zst bomb":              {packers["zst"](t, make([]byte, 5<<20)), ErrLimit},
 		"xz wants 4 GiB":        {xzWithDictionary(40), ErrLimit},
 		"zst wants 1 GiB":       {[]byte("\x28\xB5\x2F\xFD\x00\xA0\x01\x00\x00"), ErrLimit},
 		"tar without root":      {rootless(t), ErrNotRoot},
@@ -683,7 +686,7 @@ func TestCancelAnywhere(t *testing.T) {
 	entries := []entry{{name: "data", text: strings.Repeat("0123456789abcdef", 1<<16)}}
 	src := file(t, packers["gz"](t, handmade(t, append(entries, many(50, tar.TypeReg)...)...)))
 	dir := t.TempDir()
-	for stop := 1; ; stop++ {
+	for stop := 1; ; stop += 25 {
 		ctx, cancel := context.WithCancel(t.Context())
 		calls := 0
 		_, err := Add(ctx, Options{Name: "x", Dir: dir, Source: src, Progress: func(done, total int64) {
