@@ -197,7 +197,9 @@ func TestAskingForEverIsAStall(t *testing.T) {
 		b := rig(t)
 		b.stallAt("t-000", StageDHCP)
 		b.start(layout(1), nil)
-		ask := func() { b.see(Observation{DHCP: &DHCPSeen{Segment: "s0", Kind: "discover", ROM: true, Model: Model4B}}) }
+		ask := func() {
+			b.see(Observation{DHCP: &DHCPSeen{Segment: "s0", Kind: "discover", ROM: true, Model: Model4B}})
+		}
 		for range 90 {
 			ask()
 			b.see(Observation{DHCP: &DHCPSeen{Segment: "s0", Kind: "offer"}})
