@@ -63,6 +63,9 @@ type Config struct {
 	PoweredOn bool
 	// NIC makes the network port of each Pi; nil is loopback.
 	NIC func(Wire) (pi.NIC, error)
+	// Boot, unless nil, returns what follows each Pi's firmware; nil of it is the
+	// simulated kernel.
+	Boot func(Wire) pi.Boot
 	// Listen opens the socket of a switch's SNMP agent; nil is 127.0.0.1 and any
 	// port.
 	Listen func() (net.PacketConn, error)
@@ -94,6 +97,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.NIC == nil {
 		c.NIC = loopback
+	}
+	if c.Boot == nil {
+		c.Boot = func(Wire) pi.Boot { return nil }
 	}
 	if c.Listen == nil {
 		c.Listen = listenLoopback

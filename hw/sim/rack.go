@@ -202,7 +202,7 @@ func (r *Rack) build() error {
 		u.pi, err = pi.New(pi.Config{
 			Name: u.wire.Name, Board: u.board, NIC: nic, Port: u.port,
 			TFTPPort: u.wire.Ports.TFTP, SSHPort: u.wire.Ports.SSH,
-			Speed: r.cfg.Speed, Seed: u.seed, Fault: u.fault, Log: r.cfg.Log,
+			Speed: r.cfg.Speed, Seed: u.seed, Fault: u.fault, Boot: r.cfg.Boot(u.wire), Log: r.cfg.Log,
 		})
 		if err != nil {
 			return fmt.Errorf("sim: %w", err)

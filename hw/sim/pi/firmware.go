@@ -48,6 +48,7 @@ func (b *boot) quirksOf() quirks {
 type loaded struct {
 	cmdline   string
 	initramfs bool
+	handed    Loaded // of a Pi with a Boot of its own
 }
 
 // bootROM is the way of the 3B and 3B+: the mask ROM fetches bootcode.bin, which
@@ -120,6 +121,7 @@ type walker struct {
 	have    map[string]bool // transferred whole
 	missing map[string]bool // answered with an error
 	cmdline string
+	kept    kept
 }
 
 // walker makes a walker whose first port is 49152 again, as every program's is.
@@ -127,6 +129,7 @@ func (b *boot) walker(l lease, style Datagram) *walker {
 	return &walker{
 		boot: b, lease: l, prefix: b.cfg.Board.SerialText() + "/",
 		config: new(settings), found: make(map[string]bool), have: make(map[string]bool), missing: make(map[string]bool),
+		kept: kept{files: make(map[string][]byte)},
 		tftp: tftp{
 			nic: b.cfg.NIC, server: netip.AddrPortFrom(l.server, b.cfg.TFTPPort), style: style,
 			rate: b.times.Rate * b.cfg.Speed, resend: b.packetWait(tftpResend),
@@ -167,7 +170,7 @@ func (w *walker) load(seq []order.Request) (loaded, error) {
 	if !w.hasKernel() {
 		return loaded{}, fmt.Errorf("%w: %w", errStopped, errNoKernel)
 	}
-	return loaded{cmdline: w.cmdline, initramfs: w.hasInitramfs()}, nil
+	return loaded{cmdline: w.cmdline, initramfs: w.hasInitramfs(), handed: w.handed()}, nil
 }
 
 // stage makes the requests of one stage and returns those that follow.
@@ -293,9 +296,12 @@ func (w *walker) fetch(r order.Request) error {
 	w.setState(StageFirmware, name)
 	sink := io.Discard
 	var text *limited
-	if r.Name == "config.txt" || r.Name == "cmdline.txt" {
+	switch {
+	case r.Name == "config.txt" || r.Name == "cmdline.txt":
 		text = new(limited)
 		sink = text
+	case !r.Probe && w.wants(r.Name):
+		sink = w.kept.keep(r.Name)
 	}
 	trip, struck := w.strikes(r)
 	_, err := w.get(r, name, sink, trip)
@@ -335,7 +341,7 @@ func (w *walker) strikes(r order.Request) (bool, func() error) {
 	case w.fault == EEPROMHang && needed:
 		return true, w.hangAfterTimeout
 	case w.fault == BootLoop && needed:
-		return true, func() error { return errReset }
+		return true, func() error { return ErrReset }
 	}
 	return false, nil
 }

@@ -39,6 +39,10 @@ type Config struct {
 	// Fault is the name of a fault, or empty. Faults whose place is not [InPi] are
 	// for the caller to bring about and do nothing here.
 	Fault string
+	// Boot, unless nil, takes the place of all that follows the firmware. The
+	// stage is [StageKernel] while it runs, and faults of the kernel and of what
+	// comes after it do not happen.
+	Boot Boot
 	// Log gets a line per stage; nil discards.
 	Log *slog.Logger
 }
@@ -242,7 +246,7 @@ func (p *Pi) boot(ctx context.Context, n uint64) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, errReset) {
+		if errors.Is(err, ErrReset) {
 			p.counters.resets.Add(1)
 			p.cfg.Port.SetLink(false)
 			p.reset()
@@ -289,8 +293,6 @@ type boot struct {
 
 // Ends of a boot other than the loss of power.
 var (
-	// errReset: the board starts again by itself.
-	errReset = errors.New("reset")
 	// errSilent and its like: nothing more happens.
 	errSilent   = errors.New("gave up and is silent")
 	errNoLink   = errors.New("no link")
@@ -327,6 +329,9 @@ func (b *boot) run() error {
 	k, err := load()
 	if err != nil {
 		return err
+	}
+	if b.cfg.Boot != nil {
+		return b.handOver(k.handed)
 	}
 	return b.runKernel(k, b.vary(idleMW))
 }
