@@ -32,7 +32,7 @@ func hostile(t *testing.T, cfg Config, f agentFunc) *SNMP {
 	})
 	cfg.Name, cfg.Community = "hostile", "public"
 	cfg.Addr = conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	cfg.Timeout, cfg.Retries, cfg.MinOff = 50*time.Millisecond, -1, -1
+	cfg.Timeout, cfg.Retries, cfg.MinOff = 500*time.Millisecond, -1, -1
 	cfg.ReadBack, cfg.OnLimit, cfg.OffLimit = 5*time.Millisecond, 50*time.Millisecond, 50*time.Millisecond
 	for n := 1; n <= 8 && cfg.Profile != "discover"; n++ {
 		cfg.Ports = append(cfg.Ports, PortIndex{Number: n, IfIndex: n, BridgePort: n})
