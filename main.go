@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -17,11 +18,14 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"text/tabwriter"
+	"time"
 
 	"picloud/engine"
 	"picloud/engine/config"
 	"picloud/engine/daemon"
 	"picloud/engine/daemon/demo"
+	"picloud/netboot/rootfs/image"
 	"picloud/tui"
 )
 
@@ -44,6 +48,10 @@ func commands() []command {
 	return []command{
 		{"demo", "[flags]", "the console on a simulated rack; --headless runs it without a screen", runDemo},
 		{"serve", "--config FILE", "run a real rack, without a screen", runServe},
+		{"image add", "NAME FILE --config FILE", "unpack a disk image or tarball and make it boot over the network", runImageAdd},
+		{"image list", "--config FILE", "list the images", runImageList},
+		{"image show", "NAME --config FILE", "say all that is known of an image", runImageShow},
+		{"image remove", "NAME --config FILE", "delete an image that no root was made from", runImageRemove},
 		{"config check", "FILE", "say what is wrong in a configuration, - for standard input", runConfigCheck},
 		{"config template", "", "print a whole configuration with its defaults", runConfigTemplate},
 		{"version", "", "print the version", runVersion},
@@ -347,4 +355,120 @@ func runHelp(_ context.Context, m *program, _ []string) error {
 	s.WriteString("\nEach command has -h. Exit status: 0 done, 1 failed, 2 not understood.\n")
 	_, err := io.WriteString(m.out, s.String())
 	return err
+}
+
+// imageFlags are the flags of the image commands, parsed; names are what else
+// was given, and the flags may stand before or behind them.
+func (m *program) imageFlags(f *flag.FlagSet, args []string, names ...string) (*config.Config, []string, error) {
+	path := f.String("config", "", "the rack's configuration `file`")
+	var given []string
+	for {
+		left, err := m.parse(f, args)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(left) == 0 {
+			break
+		}
+		given, args = append(given, left[0]), left[1:]
+	}
+	if len(given) != len(names) {
+		return nil, nil, usageError{fmt.Errorf("%s takes %s", f.Name(), strings.Join(append(names, "--config FILE"), " "))}
+	}
+	if *path == "" {
+		return nil, nil, usageError{fmt.Errorf("%s needs --config FILE, which says where the images are", f.Name())}
+	}
+	cfg, problems := config.Load(*path, daemon.Known())
+	if len(problems) > 0 {
+		return nil, nil, m.report(problems)
+	}
+	return cfg, given, nil
+}
+
+func runImageAdd(ctx context.Context, m *program, args []string) error {
+	f := flag.NewFlagSet("image add", flag.ContinueOnError)
+	var o image.Options
+	f.StringVar(&o.SHA256, "sha256", "", "the `digest` that FILE must have")
+	f.StringVar(&o.Boot, "boot", "", "a tarball `file` with the boot files, if FILE has none")
+	f.StringVar(&o.BootSHA256, "boot-sha256", "", "its `digest`")
+	cfg, names, err := m.imageFlags(f, args, "NAME", "FILE")
+	if err != nil {
+		return err
+	}
+	o.Name, o.Source = names[0], names[1]
+	o.Progress = m.progress("unpacking " + o.Name)
+	added, err := daemon.AddImage(ctx, cfg, o)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(m.out, "%s: %s, %s, %d files, %.1f MB; %d changes make it boot over the network\n",
+		added.Name, added.Release.Pretty, added.Arch, added.Files, float64(added.Bytes)/1e6, len(added.Changes))
+	for _, w := range added.Warnings {
+		fmt.Fprintln(m.out, "note:", w)
+	}
+	for _, l := range added.Lost {
+		fmt.Fprintf(m.out, "lost: %s of %d files, such as %s: %s\n", l.What, l.Count, l.Example, l.Why)
+	}
+	_, err = fmt.Fprintln(m.out, "a running service takes it up at SIGHUP")
+	return err
+}
+
+// progress prints per cent on a terminal, and nothing elsewhere.
+func (m *program) progress(what string) func(done, total int64) {
+	if info, err := os.Stderr.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return nil
+	}
+	last := int64(-1)
+	return func(done, total int64) {
+		if percent := done * 100 / max(total, 1); percent != last {
+			last = percent
+			fmt.Fprintf(m.err, "\r%s %d %%", what, percent)
+			if done >= total {
+				fmt.Fprintln(m.err)
+			}
+		}
+	}
+}
+
+func runImageList(_ context.Context, m *program, args []string) error {
+	cfg, _, err := m.imageFlags(flag.NewFlagSet("image list", flag.ContinueOnError), args)
+	if err != nil {
+		return err
+	}
+	list, err := daemon.Images(cfg)
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(m.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tARCH\tRELEASE\tMB\tADDED")
+	for _, i := range list {
+		added := "-"
+		if !i.Added.IsZero() {
+			added = i.Added.Format(time.DateOnly)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.0f\t%s\n", i.Name, i.Arch, i.Release.Pretty, float64(i.Bytes)/1e6, added)
+	}
+	return w.Flush()
+}
+
+func runImageShow(_ context.Context, m *program, args []string) error {
+	cfg, names, err := m.imageFlags(flag.NewFlagSet("image show", flag.ContinueOnError), args, "NAME")
+	if err != nil {
+		return err
+	}
+	info, err := daemon.ImageNamed(cfg, names[0])
+	if err != nil {
+		return err
+	}
+	e := json.NewEncoder(m.out)
+	e.SetIndent("", "  ")
+	return e.Encode(info)
+}
+
+func runImageRemove(ctx context.Context, m *program, args []string) error {
+	cfg, names, err := m.imageFlags(flag.NewFlagSet("image remove", flag.ContinueOnError), args, "NAME")
+	if err != nil {
+		return err
+	}
+	return daemon.RemoveImage(ctx, cfg, names[0])
 }

@@ -16,6 +16,7 @@ type Config struct {
 	DHCP     DHCP
 	TFTP     TFTP
 	NFS      NFS
+	Volumes  Volumes
 	SSH      SSH
 	Guard    []Guard // one per verb of engine.Verbs, in that order
 	Switches []Switch
@@ -67,6 +68,12 @@ type NFS struct {
 	Driver string // which server; see Known
 	Port   int    // TCP port (2049); 0 = any free one
 	Path   string // prefix of the exported paths, as the kernel command line has them
+}
+
+// Volumes sets where the Pis' roots are kept.
+type Volumes struct {
+	Driver     string // how; see Known
+	NearlyFull int    // per cent of the disk at which no new root is made
 }
 
 // SSH sets the probe that tells that a Pi is up.
@@ -166,10 +173,11 @@ func Default() *Config {
 			Port: 67, ClientPort: 68, Reply: ReplyBroadcast,
 			Delay3B: time.Second, Nudge: 600 * time.Millisecond,
 		},
-		TFTP:  TFTP{Port: 69, MaxTransfers: 256, MaxPerPi: 4, Timeout: time.Second},
-		NFS:   NFS{Driver: "demo", Port: 2049, Path: "/srv/pi"},
-		SSH:   SSH{Port: 22, Every: 5 * time.Second, Timeout: 2 * time.Second},
-		Guard: defaultGuards(),
+		TFTP:    TFTP{Port: 69, MaxTransfers: 256, MaxPerPi: 4, Timeout: time.Second},
+		NFS:     NFS{Driver: "demo", Port: 2049, Path: "/srv/pi"},
+		Volumes: Volumes{Driver: "folder", NearlyFull: 90},
+		SSH:     SSH{Port: 22, Every: 5 * time.Second, Timeout: 2 * time.Second},
+		Guard:   defaultGuards(),
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"picloud/engine"
 )
 
-var known = Known{Profiles: []string{"rfc3621", "cisco-ios"}, NFSDrivers: []string{"demo"}}
+var known = Known{Profiles: []string{"rfc3621", "cisco-ios"}, NFSDrivers: []string{"demo"}, VolumeDrivers: []string{"folder", "btrfs"}}
 
 // small is a rack of one Pi, as the mistakes are made in it: 14 lines.
 const small = `rack = "A3"

@@ -13,6 +13,8 @@ import (
 type Known struct {
 	Profiles   []string // switch profiles
 	NFSDrivers []string
+	// VolumeDrivers are the values of volumes.driver.
+	VolumeDrivers []string
 }
 
 // day is the longest time that any setting can mean.
@@ -22,7 +24,7 @@ const portDoc = "A port that the switch numbers otherwise; belongs to the [[swit
 
 // schema is every table and key of the file, in the order they are printed.
 func schema(known Known) []table {
-	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), sshTable(), guardParent()}
+	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), sshTable(), guardParent()}
 	for i, g := range defaultGuards() {
 		tables = append(tables, guardTable(i, g))
 	}
@@ -98,6 +100,15 @@ func nfsTable(known Known) table {
 			ref: ref(func(n *NFS) any { return &n.Port }), check: socketPort()},
 		field{key: "path", doc: "The exports are below this path, as the Pi's kernel command line has it.",
 			ref: ref(func(n *NFS) any { return &n.Path }), required: true, check: exportPath()},
+	)
+}
+
+func volumesTable(known Known) table {
+	return single("volumes", "Where the Pis' roots are kept, below the state folder.", func(c *Config) *Volumes { return &c.Volumes },
+		field{key: "driver", doc: "\"folder\": plain folders, copied; \"btrfs\": subvolumes, where the state folder\nis on btrfs: a new root takes no time and no room.",
+			ref: ref(func(v *Volumes) any { return &v.Driver }), required: true, check: oneOf(known.VolumeDrivers)},
+		field{key: "nearly_full", doc: "Per cent of the disk at which no new root is made: the rest is for the\nroots that run.",
+			ref: ref(func(v *Volumes) any { return &v.NearlyFull }), check: within(1, 99)},
 	)
 }
 

@@ -47,7 +47,7 @@ func NFSDrivers() []string { return []string{"demo"} }
 
 // Known is what a configuration is checked against.
 func Known() config.Known {
-	known := config.Known{NFSDrivers: NFSDrivers()}
+	known := config.Known{NFSDrivers: NFSDrivers(), VolumeDrivers: VolumeDrivers()}
 	for _, p := range poe.Profiles() {
 		known.Profiles = append(known.Profiles, p.Name)
 	}
@@ -88,7 +88,10 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 			d.Close()
 		}
 	}()
-	layout := opts.Config.Layout()
+	layout, err := layoutOf(opts.Config)
+	if err != nil {
+		return nil, err
+	}
 	if err := d.openLinks(layout); err != nil {
 		return nil, err
 	}
@@ -333,7 +336,10 @@ var ErrRestart = errors.New("takes effect after a restart")
 // already runs need a restart; the error names them, and the rest is done.
 func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	old := d.opts.Config // what was started with: what needs a restart stays as there
-	layout := cfg.Layout()
+	layout, err := layoutOf(cfg)
+	if err != nil {
+		return err
+	}
 	next := &routes{}
 	if err := next.set(layout); err != nil {
 		return err
@@ -354,7 +360,7 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	var late []error
 	for what, changed := range map[string]bool{
 		"state": cfg.State != old.State, "[boot]": cfg.Boot != old.Boot, "[dhcp]": cfg.DHCP != old.DHCP,
-		"[tftp]": cfg.TFTP != old.TFTP, "[nfs]": cfg.NFS != old.NFS, "[ssh]": cfg.SSH != old.SSH,
+		"[tftp]": cfg.TFTP != old.TFTP, "[nfs]": cfg.NFS != old.NFS, "[volumes]": cfg.Volumes != old.Volumes, "[ssh]": cfg.SSH != old.SSH,
 		"[guard]": !slices.Equal(cfg.Guard, old.Guard),
 	} {
 		if changed {

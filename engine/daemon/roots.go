@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"path"
+	"path/filepath"
 
 	"picloud/engine"
 	"picloud/engine/config"
+	"picloud/hw/volume"
 	"picloud/hw/volume/folder"
 	"picloud/netboot/bootfs"
 	"picloud/netboot/bootfs/order"
@@ -17,7 +19,8 @@ import (
 // roots are the volumes of the Pis and their exports. They implement
 // engine.Roots.
 type roots struct {
-	volumes *folder.Driver
+	volumes volume.Driver
+	images  string // the folder of images
 	exports nfs.Exporter
 	prefix  string // of the exported paths
 }
@@ -25,35 +28,50 @@ type roots struct {
 // openRoots opens the volumes below the state folder, clears away what a crash
 // left there, and makes the built-in image if the configuration names it.
 func openRoots(ctx context.Context, cfg *config.Config, volatile bool, exports nfs.Exporter) (*roots, error) {
-	driver, err := folder.Open(cfg.State, folder.Options{Volatile: volatile})
+	driver, err := openVolumes(cfg, volatile)
 	if err != nil {
 		return nil, err
 	}
 	if err := driver.Recover(ctx); err != nil {
 		return nil, err
 	}
-	r := &roots{volumes: driver, exports: exports, prefix: cfg.NFS.Path}
+	r := &roots{volumes: driver, images: imagesFolder(cfg), exports: exports, prefix: cfg.NFS.Path}
 	return r, r.setImages(ctx, cfg.Images)
 }
 
-// setImages tells the driver where the images are.
+// setImages makes the images of the configuration available to the driver.
 func (r *roots) setImages(ctx context.Context, images []config.Image) error {
-	paths := map[string]string{}
+	elsewhere := map[string]string{}
 	for _, img := range images {
 		if img.Path != "" {
-			paths[img.Name] = img.Path
+			elsewhere[img.Name] = img.Path
 			continue
 		}
-		builtin, err := r.volumes.ImagePath(img.Name)
-		if err != nil {
-			return err
+		if img.Name != config.BuiltinImage {
+			continue // added by picloud image add
 		}
-		if err := rootfs.Builtin(ctx, builtin); err != nil {
+		if err := r.volumes.Import(ctx, img.Name, 0, fillBuiltin); err != nil {
 			return err
 		}
 	}
-	r.volumes.SetImages(paths)
+	folders, ok := r.volumes.(*folder.Driver)
+	if ok {
+		folders.SetImages(elsewhere)
+		return nil
+	}
+	for name := range elsewhere {
+		return fmt.Errorf("image %s: path = works with volumes.driver = \"folder\" only (pack it as a tarball and add it with picloud image add)", name)
+	}
 	return nil
+}
+
+// fillBuiltin writes the built-in image into an empty folder.
+func fillBuiltin(ctx context.Context, dir string) error {
+	const fresh = "builtin"
+	if err := rootfs.Builtin(ctx, filepath.Join(dir, fresh)); err != nil {
+		return err
+	}
+	return moveUp(dir, fresh)
 }
 
 // Clone is engine.Roots'.
