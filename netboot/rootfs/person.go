@@ -5,14 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"strings"
 
 	"picloud/netboot/rootfs/internal/edit"
 )
 
-// ErrInvalidPerson means that a [Person] has a host name or a key that cannot
-// be written; the error says which.
+// ErrInvalidPerson means that a [Person] has something that cannot be
+// written; the error says which.
 var ErrInvalidPerson = errors.New("invalid person")
 
 // Person is what makes a root one Pi's own.
@@ -20,9 +21,18 @@ type Person struct {
 	// Hostname is one label of RFC 1123, section 2.1, in lower case.
 	Hostname string
 	// AuthorizedKeys are SSH public keys, each "type base64 [comment]", that
-	// may log in as root. Options such as command= are refused. None leaves
-	// no key in the root.
+	// may log in as root, and as the first user if the root has one: the
+	// lowest number from 1000 on with a folder in /home. Options such as
+	// command= are refused. None leaves no key in the root.
 	AuthorizedKeys []string
+	// Network is the public address. Its zero value leaves none in the root.
+	Network Network
+	// Resolvers are the DNS servers, at most 3 (resolv.conf(5)); none leaves
+	// the root's own. A Pi with IPv6 only needs one that does DNS64 (RFC 6147).
+	Resolvers []netip.Addr
+	// TimeZone is a name of the tz database, such as Europe/London; empty leaves
+	// the root's own.
+	TimeZone string
 }
 
 const defaultHosts = `127.0.0.1	localhost
@@ -48,6 +58,15 @@ func (p Person) Validate() error {
 			return fmt.Errorf("%w: key %d: %w", ErrInvalidPerson, i+1, err)
 		}
 	}
+	if err := p.Network.check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidPerson, err)
+	}
+	if err := checkResolvers(p.Resolvers); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidPerson, err)
+	}
+	if err := checkZone(p.TimeZone); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalidPerson, err)
+	}
 	return nil
 }
 
@@ -67,13 +86,14 @@ func checkHostname(name string) error {
 }
 
 // Personalise writes into the root in folder top: /etc/hostname, the
-// 127.0.1.1 line of /etc/hosts, /root/.ssh/authorized_keys (mode 0600 in 0700)
-// and an empty /etc/machine-id, which makes systemd choose a new one
-// (machine-id(5)). Each file is replaced as a whole, and a second run changes
+// 127.0.1.1 line of /etc/hosts, .ssh/authorized_keys (mode 0600 in 0700) of root
+// and of the first user, an empty /etc/machine-id, which makes systemd choose a
+// new one (machine-id(5)), a unit that sets the public address, resolv.conf and
+// the time zone. Each file is replaced as a whole, and a second run changes
 // nothing. The tree may be a customer's: whatever stands at these places, no
 // link in it leads out of the root, and nothing in it makes Personalise wait.
-// Errors: [ErrInvalidPerson], before anything is written, or what the file
-// system said.
+// Errors: [ErrInvalidPerson], before anything is written, also for a time zone
+// that the root does not have; or what the file system said.
 func Personalise(top string, p Person) error {
 	if err := p.Validate(); err != nil {
 		return fmt.Errorf("rootfs: personalise %s: %w", top, err)
@@ -90,6 +110,9 @@ func Personalise(top string, p Person) error {
 }
 
 func personalise(root *os.Root, p Person) error {
+	if err := findZone(root, p.TimeZone); err != nil {
+		return err
+	}
 	for _, d := range []struct {
 		name string
 		mode fs.FileMode
@@ -109,6 +132,11 @@ func personalise(root *os.Root, p Person) error {
 		{"root/.ssh/authorized_keys", 0o600, keyFile(p.AuthorizedKeys)},
 	} {
 		if err := edit.File(root, f.name, f.mode, f.content); err != nil {
+			return err
+		}
+	}
+	for _, step := range []func(*os.Root, Person) error{writeFirstUser, writeNetwork, writeResolvers, writeZone} {
+		if err := step(root, p); err != nil {
 			return err
 		}
 	}
