@@ -31,10 +31,14 @@ var packages = []string{
 	"e2fsprogs", "lvm2", "thin-provisioning-tools", "btrfs-progs", "nfs-kernel-server", "rpcbind",
 }
 
-// initScript is the guest's first process. What it is to do is on the second disk.
+// initScript is the guest's first process. What it is to do is on the second
+// disk. LVM is told that there is no udev, whose rules take longer than LVM:
+// it then makes its links itself.
 const initScript = `#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-mkdir -p /tests && mount -o ro /dev/vdb /tests && . /tests/run
+printf 'activation { monitoring = 0 udev_sync = 0 udev_rules = 0 }\nbackup { backup = 0 archive = 0 }\ndevices { obtain_device_list_from_udev = 0 scan_lvs = 0 }\nglobal { use_lvmpolld = 0 notify_dbus = 0 }\n' > /etc/lvm/lvmlocal.conf
+rm -rf /run/udev
+mkdir -p /run/lock /tests && mount -o ro /dev/vdb /tests && . /tests/run
 sync
 echo o > /proc/sysrq-trigger
 sleep 60

@@ -18,6 +18,7 @@ var suites = []struct {
 	args      []string
 }{
 	{"picloud/hw/link", "netns", nil},
+	{"picloud/hw/volume/lvmthin", "", nil},
 }
 
 // TestInGuest builds the test binary of each package and runs all of them in
@@ -47,9 +48,9 @@ func TestInGuest(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", s.pkg, err, out)
 		}
-		programs = append(programs, Program{name, file, append([]string{"-test.v", "-test.timeout=10m"}, s.args...)})
+		programs = append(programs, Program{name, file, append([]string{"-test.v", "-test.timeout=8m"}, s.args...)})
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
 	begin = time.Now()
 	results, err := guest.Run(ctx, programs, os.Stdout)

@@ -32,6 +32,9 @@ var (
 	ErrConflict = errors.New("path is already exported to this client")
 	// ErrNotSupported means that this kind of server cannot publish the export as asked.
 	ErrNotSupported = errors.New("not supported by this server")
+	// ErrUnavailable means that this host cannot run this kind of server: what
+	// is missing, and what to do, is in the text.
+	ErrUnavailable = errors.New("NFS server is not available")
 	// ErrClosed means that the server has ended.
 	ErrClosed = errors.New("server closed")
 )

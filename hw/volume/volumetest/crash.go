@@ -25,7 +25,7 @@ type Crasher struct {
 	// be nil.
 	Setup func(t *testing.T)
 	// State makes fresh, empty state for a driver and returns what Open needs
-	// to find it again, from another process.
+	// to find it again, from another process. It is called after Setup, once.
 	State func(t *testing.T) string
 	// Open opens the driver of the state. Between any two changes of the disk
 	// the driver calls step, if it is not nil. There is no Close: the test
@@ -45,14 +45,22 @@ func RunCrashes(t *testing.T, c Crasher) {
 	if c.Setup != nil {
 		c.Setup(t)
 	}
+	state := c.State(t)
+	d := c.Open(t, state, nil)
+	check(t, d.Recover(t.Context()))
+	check(t, importDemo(t.Context(), d, c.ImageSize))
+	check(t, makeVolume(t.Context(), d, c.ImageSize))
 	for _, op := range operations {
-		t.Run(op.name, func(t *testing.T) {
-			for step := 1; c.crashOnce(t, op, step); step++ {
+		ok := t.Run(op.name, func(t *testing.T) {
+			for step := 1; c.crashOnce(t, state, op, step); step++ {
 				if step > 50 {
 					t.Fatal("an operation has no more than 50 steps")
 				}
 			}
 		})
+		if !ok {
+			return // the next one would find another state than it expects
+		}
 	}
 }
 
@@ -61,38 +69,90 @@ func RunCrashes(t *testing.T, c Crasher) {
 // content "old".
 type operation struct {
 	name string
-	do   func(ctx context.Context, d volume.Driver, size int64) error
-	// before and after describe the state as look does.
-	before, after string
+	do   act
+	// after describes the state as look does.
+	after string
+	undo  act
 }
 
-const untouched = "demo v=new,new s"
+type act func(ctx context.Context, d volume.Driver, size int64) error
+
+const before = "demo v=new,new s"
 
 var operations = []operation{
-	{"Import", func(ctx context.Context, d volume.Driver, size int64) error {
-		return d.Import(ctx, "two", size, func(_ context.Context, dir string) error { return pair(dir, "two") })
-	}, untouched, "demo two v=new,new s"},
-	{"RemoveImage", func(ctx context.Context, d volume.Driver, _ int64) error { return d.RemoveImage(ctx, "demo") },
-		untouched, "v=new,new s"},
-	{"Clone", func(ctx context.Context, d volume.Driver, _ int64) error { return d.Clone(ctx, "demo", "w", nil) },
-		untouched, "demo v=new,new w=image,image s"},
-	{"Snapshot", func(ctx context.Context, d volume.Driver, _ int64) error { return d.Snapshot(ctx, "v", "s2") },
-		untouched, "demo v=new,new s s2"},
-	{"Rollback", func(ctx context.Context, d volume.Driver, _ int64) error { return d.Rollback(ctx, "v", "s") },
-		untouched, "demo v=old,old s"},
-	{"RemoveSnapshot", func(ctx context.Context, d volume.Driver, _ int64) error { return d.RemoveSnapshot(ctx, "v", "s") },
-		untouched, "demo v=new,new"},
-	{"Wipe", func(ctx context.Context, d volume.Driver, _ int64) error { return d.Wipe(ctx, "v") },
-		untouched, "demo v=, s"},
-	{"Remove", func(ctx context.Context, d volume.Driver, _ int64) error { return d.Remove(ctx, "v") },
-		untouched, "demo"},
-	{"Grow", func(ctx context.Context, d volume.Driver, size int64) error {
-		err := d.Grow(ctx, "v", 2*size)
-		if !d.Features().Quota && errors.Is(err, volume.ErrNotSupported) {
-			return nil
-		}
+	{"Import",
+		func(ctx context.Context, d volume.Driver, size int64) error {
+			return d.Import(ctx, "two", size, func(_ context.Context, dir string) error { return pair(dir, "two") })
+		}, "demo two v=new,new s",
+		func(ctx context.Context, d volume.Driver, _ int64) error { return d.RemoveImage(ctx, "two") }},
+	{"RemoveImage",
+		func(ctx context.Context, d volume.Driver, _ int64) error { return d.RemoveImage(ctx, "demo") },
+		"v=new,new s", importDemo},
+	{"Clone",
+		func(ctx context.Context, d volume.Driver, _ int64) error { return d.Clone(ctx, "demo", "w", nil) },
+		"demo v=new,new w=image,image s",
+		func(ctx context.Context, d volume.Driver, _ int64) error { return d.Remove(ctx, "w") }},
+	{"Snapshot",
+		func(ctx context.Context, d volume.Driver, _ int64) error { return d.Snapshot(ctx, "v", "s2") },
+		"demo v=new,new s s2",
+		func(ctx context.Context, d volume.Driver, _ int64) error { return d.RemoveSnapshot(ctx, "v", "s2") }},
+	{"Rollback",
+		func(ctx context.Context, d volume.Driver, _ int64) error { return d.Rollback(ctx, "v", "s") },
+		"demo v=old,old s", writeNew},
+	{"Wipe",
+		func(ctx context.Context, d volume.Driver, _ int64) error { return d.Wipe(ctx, "v") },
+		"demo v=, s", writeNew},
+	{"Grow", growMore, before, nil},
+	{"RemoveSnapshot",
+		func(ctx context.Context, d volume.Driver, _ int64) error { return d.RemoveSnapshot(ctx, "v", "s") },
+		"demo v=new,new", makeVolume},
+	{"Remove",
+		func(ctx context.Context, d volume.Driver, _ int64) error { return d.Remove(ctx, "v") },
+		"demo", makeVolume},
+}
+
+func importDemo(ctx context.Context, d volume.Driver, size int64) error {
+	return d.Import(ctx, "demo", size, func(_ context.Context, dir string) error { return pair(dir, "image") })
+}
+
+// makeVolume makes the volume and its snapshot.
+func makeVolume(ctx context.Context, d volume.Driver, size int64) error {
+	if err := d.Clone(ctx, "demo", "v", nil); err != nil {
 		return err
-	}, untouched, untouched},
+	}
+	dir, err := d.Path("v")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(pair(dir, "old"), d.Snapshot(ctx, "v", "s")); err != nil {
+		return err
+	}
+	return writeNew(ctx, d, size)
+}
+
+func writeNew(_ context.Context, d volume.Driver, _ int64) error {
+	dir, err := d.Path("v")
+	if err != nil {
+		return err
+	}
+	return pair(dir, "new")
+}
+
+// growMore gives the volume more than it has.
+func growMore(ctx context.Context, d volume.Driver, size int64) error {
+	if !d.Features().Quota {
+		return nil
+	}
+	list, err := d.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, v := range list {
+		if v.Name == "v" {
+			return d.Grow(ctx, "v", v.Size+size)
+		}
+	}
+	return volume.ErrNotFound
 }
 
 // pair writes two files, which must always be the same.
@@ -122,33 +182,24 @@ func (c Crasher) die(t *testing.T, order string) {
 }
 
 // crashOnce reports whether the operation has that many steps.
-func (c Crasher) crashOnce(t *testing.T, op operation, step int) bool {
+func (c Crasher) crashOnce(t *testing.T, state string, op operation, step int) bool {
 	t.Helper()
-	state := c.State(t)
-	d := c.Open(t, state, nil)
 	ctx := t.Context()
-	check(t, d.Recover(ctx))
-	check(t, d.Import(ctx, "demo", c.ImageSize, func(_ context.Context, dir string) error { return pair(dir, "image") }))
-	check(t, d.Clone(ctx, "demo", "v", nil))
-	dir, err := d.Path("v")
-	check(t, err)
-	check(t, pair(dir, "old"))
-	check(t, d.Snapshot(ctx, "v", "s"))
-	check(t, pair(dir, "new"))
-
 	died := kill(t, fmt.Sprintf("%s,%d,%s", op.name, step, state))
-	d = c.Open(t, state, nil)
+	d := c.Open(t, state, nil)
 	check(t, d.Recover(ctx))
 	got := look(t, d)
-	switch {
-	case got == op.after:
-	case died && got == op.before:
-	default:
-		t.Errorf("after step %d: %s, want %s or %s", step, got, op.before, op.after)
+	if got != op.after && !(died && got == before) {
+		t.Fatalf("after step %d: %s, want %s or %s", step, got, before, op.after)
 	}
-	check(t, op.do(ctx, d, c.ImageSize))
-	if got := look(t, d); got != op.after {
-		t.Errorf("done after step %d: %s, want %s", step, got, op.after)
+	if died {
+		check(t, op.do(ctx, d, c.ImageSize))
+		if got := look(t, d); got != op.after {
+			t.Fatalf("done after step %d: %s, want %s", step, got, op.after)
+		}
+	}
+	if op.undo != nil {
+		check(t, op.undo(ctx, d, c.ImageSize))
 	}
 	return died
 }
