@@ -78,7 +78,7 @@ func add(ctx context.Context, o Options) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	defer s.remove()
+	defer func() { _ = s.remove() }() // what stays, the next sweep removes
 	if err := a.unpack(ctx, s.path); err != nil {
 		return Info{}, err
 	}

@@ -139,7 +139,7 @@ type seen struct {
 	Mtime    int64
 	Content  string
 	Xattrs   string
-	Links    uint64
+	Links    string
 }
 
 func host(t testing.TB, top string) map[string]seen {
@@ -168,7 +168,7 @@ func host(t testing.TB, top string) map[string]seen {
 				return err
 			}
 			sum := sha256.Sum256(b)
-			s.Content, s.Links = fmt.Sprintf("%d %x", len(b), sum[:4]), uint64(st.Nlink)
+			s.Content, s.Links = fmt.Sprintf("%d %x", len(b), sum[:4]), fmt.Sprint(st.Nlink)
 		case fs.ModeSymlink:
 			s.Content, err = os.Readlink(p)
 		}

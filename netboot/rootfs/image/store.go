@@ -127,7 +127,7 @@ func remove(dir, name string, users []string) error {
 	if err != nil {
 		return err
 	}
-	defer s.remove()
+	defer func() { _ = s.remove() }()
 	// From here on it is gone, even if the power goes while it is deleted.
 	if err := os.Rename(filepath.Join(dir, name), filepath.Join(s.path, "root")); err != nil {
 		return err
