@@ -23,6 +23,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 	"golang.org/x/sys/unix"
+
+	"picloud/netboot/rootfs/image/ext4"
+	"picloud/netboot/rootfs/image/ptable"
 )
 
 func needRoot(t testing.TB) {
@@ -981,6 +984,50 @@ func BenchmarkAdd(b *testing.B) {
 				must(b, err)
 				must(b, Remove(dir, "x"))
 			}
+		})
+	}
+}
+
+// TestRefusesDisks: a whole disk image, and what can be wrong with one.
+func TestRefusesDisks(t *testing.T) {
+	needRoot(t)
+	top := plant(t)
+	good := diskImage(t, top, bootFiles(t), false)
+	const root = 6144 * 512 // where the ext4 partition begins
+	changed := func(at int, to ...byte) []byte {
+		b := bytes.Clone(good)
+		copy(b[at:], to)
+		return b
+	}
+	evil := func(name string) []byte {
+		must(t, os.WriteFile(filepath.Join(top, name), nil, 0o644))
+		defer os.Remove(filepath.Join(top, name))
+		return diskImage(t, top, bootFiles(t), false)
+	}
+	for name, tt := range map[string]struct {
+		b    []byte
+		want error
+		lim  Limits
+	}{
+		"cut off":                {good[:len(good)/2], ptable.ErrOutside, Limits{}},
+		"partition moved out":    {changed(446+16+8, 0xFF, 0xFF, 0xFF, 0x7F), ptable.ErrOutside, Limits{}},
+		"partition over another": {changed(446+16+8, 0, 9, 0, 0), ptable.ErrCorrupt, Limits{}},
+		"damaged superblock":     {changed(root+1024+0x78, 'x'), ext4.ErrCorrupt, Limits{}},
+		"no root":                {changed(root+1024+0x38, 0, 0), ErrNotRoot, Limits{}},
+		"name with a newline":    {evil("a\nb"), ErrUnsafe, Limits{}},
+		"name with an escape":    {evil("a\x1b[2J"), ErrUnsafe, Limits{}},
+		"too many files":         {good, ErrLimit, Limits{Entries: 10}},
+		"too many bytes":         {good, ErrLimit, Limits{Bytes: 1 << 20}},
+		"too many devices":       {good, ErrLimit, Limits{Devices: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "images")
+			_, err := Add(t.Context(), Options{Name: "x", Dir: dir, Source: file(t, tt.b), Limits: tt.lim})
+			var e *Error
+			if !errors.Is(err, tt.want) || !errors.As(err, &e) || e.Hint == "" || strings.ContainsAny(err.Error(), "\n\x1b") {
+				t.Errorf("%v", err)
+			}
+			only(t, dir)
 		})
 	}
 }
