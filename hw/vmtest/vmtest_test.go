@@ -19,10 +19,12 @@ var suites = []struct {
 }{
 	{"picloud/hw/link", "netns", nil},
 	{"picloud/hw/volume/lvmthin", "", nil},
+	{"picloud/netboot/nfs/knfsd", "", nil},
 }
 
 // TestInGuest builds the test binary of each package and runs all of them in
-// one guest.
+// one guest, or those alone whose path has $PICLOUD_VMTEST_ONLY in it, with the
+// tests that match $PICLOUD_VMTEST_RUN.
 func TestInGuest(t *testing.T) {
 	cache := os.Getenv("PICLOUD_VMTEST_CACHE")
 	if cache == "" {
@@ -41,6 +43,9 @@ func TestInGuest(t *testing.T) {
 	dir := t.TempDir()
 	var programs []Program
 	for _, s := range suites {
+		if !strings.Contains(s.pkg, os.Getenv("PICLOUD_VMTEST_ONLY")) {
+			continue
+		}
 		name := strings.ReplaceAll(strings.TrimPrefix(s.pkg, "picloud/"), "/", "-")
 		file := filepath.Join(dir, name)
 		cmd := exec.CommandContext(t.Context(), "go", "test", "-c", "-tags", s.tags, "-o", file, s.pkg)
@@ -48,7 +53,7 @@ func TestInGuest(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", s.pkg, err, out)
 		}
-		programs = append(programs, Program{name, file, append([]string{"-test.v", "-test.timeout=8m"}, s.args...)})
+		programs = append(programs, Program{name, file, append([]string{"-test.v", "-test.timeout=8m", "-test.run=" + os.Getenv("PICLOUD_VMTEST_RUN")}, s.args...)})
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()

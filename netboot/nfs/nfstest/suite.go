@@ -12,14 +12,17 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
 	nfsclient "github.com/willscott/go-nfs-client/nfs"
 	"github.com/willscott/go-nfs-client/nfs/rpc"
+	"github.com/willscott/go-nfs-client/nfs/xdr"
 
 	"picloud/netboot/nfs"
 )
@@ -31,6 +34,14 @@ type Server struct {
 	MountPort, NFSPort uint16 // may be the same
 	// Writable is set if the server can publish exports that are not ReadOnly.
 	Writable bool
+	// MountsBelow is set if a Pi may mount folders below its own root, and
+	// write its path in other ways, as Linux's mountd lets it.
+	MountsBelow bool
+	// MakeDir makes an empty folder for an export; nil means one in a
+	// temporary folder, which shares its file system with all others.
+	MakeDir func(t *testing.T, name string) string
+	// Prefix is where the exports' paths are; "" means /srv.
+	Prefix string
 }
 
 // Addresses of two Pis and of the server on their segments.
@@ -51,6 +62,7 @@ func Run(t *testing.T, start func(t *testing.T) Server) {
 		{"RefuseOthers", refuseOthers},
 		{"RefuseOtherPaths", refuseOtherPaths},
 		{"RefuseForeignHandle", refuseForeignHandle},
+		{"RefuseForgedHandle", refuseForgedHandle},
 		{"RefuseAfterRemove", refuseAfterRemove},
 		{"AddIsIdempotent", addIsIdempotent},
 		{"AddReplaces", addReplaces},
@@ -58,6 +70,10 @@ func Run(t *testing.T, start func(t *testing.T) Server) {
 		{"AddInvalid", addInvalid},
 		{"RefuseWrites", refuseWrites},
 		{"LinksAreNotFollowed", linksAreNotFollowed},
+		{"WriteFiles", writeFiles},
+		{"LinksDevicesAndTimes", linksDevicesAndTimes},
+		{"CreateOnce", createOnce},
+		{"ReplaceOpenFile", replaceOpenFile},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.run(t, &suite{Server: start(t), dir: t.TempDir()})
@@ -73,11 +89,33 @@ type suite struct {
 // export makes a root folder and publishes it.
 func (s *suite) export(t *testing.T, id string, client netip.Addr) nfs.Export {
 	t.Helper()
-	e := nfs.Export{ID: id, Dir: makeRoot(t, filepath.Join(s.dir, id), id), Path: "/srv/" + id, Client: client, ReadOnly: true}
+	return s.exportAs(t, id, client, true)
+}
+
+func (s *suite) exportAs(t *testing.T, id string, client netip.Addr, readOnly bool) nfs.Export {
+	t.Helper()
+	e := nfs.Export{ID: id, Dir: s.root(t, id, id), Path: s.path(id), Client: client, ReadOnly: readOnly}
 	if err := s.Add(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// path is the path of an export.
+func (s *suite) path(id string) string {
+	if s.Prefix == "" {
+		return "/srv/" + id
+	}
+	return s.Prefix + "/" + id
+}
+
+// root makes a root folder.
+func (s *suite) root(t *testing.T, name, host string) string {
+	t.Helper()
+	if s.MakeDir == nil {
+		return makeRoot(t, filepath.Join(s.dir, name), host)
+	}
+	return makeRoot(t, s.MakeDir(t, name), host)
 }
 
 func bigFile(host string) []byte { return bytes.Repeat([]byte(host+" 0123456789\n"), 20_000) }
@@ -129,8 +167,7 @@ func relay(t *testing.T, from netip.Addr, to netip.AddrPort) string {
 
 func pipe(ctx context.Context, c net.Conn, from netip.Addr, to netip.AddrPort) {
 	defer c.Close()
-	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
-	up, err := d.DialContext(ctx, "tcp4", to.String())
+	up, err := dialReserved(ctx, from, to)
 	if err != nil {
 		return
 	}
@@ -144,10 +181,37 @@ func pipe(ctx context.Context, c net.Conn, from netip.Addr, to netip.AddrPort) {
 	_, _ = io.Copy(c, up)
 }
 
+// reserved counts the source ports that were used.
+var reserved atomic.Uint32
+
+// dialReserved connects as a kernel does, from a port that only root may use,
+// if we are root: servers ask for that.
+func dialReserved(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
+	const first, count = 600, 424
+	if os.Geteuid() != 0 {
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+		return d.DialContext(ctx, "tcp4", to.String())
+	}
+	var err error
+	for range count {
+		port := first + uint16(reserved.Add(1)%count)
+		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, port))}
+		var c net.Conn
+		if c, err = d.DialContext(ctx, "tcp4", to.String()); err == nil {
+			return c, nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			break
+		}
+	}
+	return nil, err
+}
+
+var auth = rpc.NewAuthUnix("pi", 0, 0).Auth()
+
 // mount mounts a path as a Pi's kernel does, as root.
-func (s *suite) mount(t *testing.T, pi, server netip.Addr, path string) (*nfsclient.Target, error) {
+func (s *suite) mount(t *testing.T, pi, server netip.Addr, dir string) (*nfsclient.Target, error) {
 	t.Helper()
-	auth := rpc.NewAuthUnix("pi", 0, 0).Auth()
 	dial := func(port uint16) *rpc.Client {
 		addr := relay(t, pi, netip.AddrPortFrom(server, port))
 		c, err := rpc.DialTCP("tcp", addr, false)
@@ -163,26 +227,43 @@ func (s *suite) mount(t *testing.T, pi, server netip.Addr, path string) (*nfscli
 		t.Cleanup(c.Close)
 		return c
 	}
-	m := nfsclient.Mount{Client: dial(s.MountPort)}
-	if s.MountPort == s.NFSPort {
-		return m.Mount(path, auth)
-	}
-	root, err := m.Mount(path, auth)
+	fh, err := askMount(dial(s.MountPort), dir)
 	if err != nil {
 		return nil, err
 	}
-	_, fh, err := root.Lookup(".")
-	if err != nil {
-		return nil, err
-	}
-	return nfsclient.NewTargetWithClient(dial(s.NFSPort), auth, fh, path, 0)
+	return nfsclient.NewTargetWithClient(dial(s.NFSPort), auth, fh, dir, 0)
 }
 
-func (s *suite) mustMount(t *testing.T, pi, server netip.Addr, path string) *nfsclient.Target {
-	t.Helper()
-	target, err := s.mount(t, pi, server, path)
+// mountRefused are the names of MOUNT's statuses (RFC 1813, section 5.1.5).
+var mountRefused = map[uint32]string{
+	1: "MNT3ERR_PERM", 2: "MNT3ERR_NOENT", 5: "MNT3ERR_IO", 13: "MNT3ERR_ACCES", 20: "MNT3ERR_NOTDIR", 63: "MNT3ERR_NAMETOOLONG",
+}
+
+// askMount asks for a root's handle. The client library would go on to speak
+// NFS on the same connection.
+func askMount(c *rpc.Client, dir string) ([]byte, error) {
+	res, err := c.Call(&struct {
+		rpc.Header
+		Dirpath string
+	}{rpc.Header{Rpcvers: 2, Prog: nfsclient.MountProg, Vers: nfsclient.MountVers, Proc: nfsclient.MountProc3MNT, Cred: auth, Verf: rpc.AuthNull}, dir})
 	if err != nil {
-		t.Fatalf("mount %s from %s: %v", path, pi, err)
+		return nil, err
+	}
+	status, err := xdr.ReadUint32(res)
+	if err != nil {
+		return nil, err
+	}
+	if status != nfsclient.MNT3Ok {
+		return nil, fmt.Errorf("status %d %s", status, mountRefused[status])
+	}
+	return xdr.ReadOpaque(res)
+}
+
+func (s *suite) mustMount(t *testing.T, pi, server netip.Addr, dir string) *nfsclient.Target {
+	t.Helper()
+	target, err := s.mount(t, pi, server, dir)
+	if err != nil {
+		t.Fatalf("mount %s from %s: %v", dir, pi, err)
 	}
 	return target
 }
@@ -281,7 +362,15 @@ func refuseOthers(t *testing.T, s *suite) {
 
 func refuseOtherPaths(t *testing.T, s *suite) {
 	a := s.export(t, "pi-a", piA)
-	for _, p := range []string{"/", "", "/srv", a.Path + "/etc", a.Path + "/../pi-a", a.Path + "x", "srv/pi-a", "/srv/pi-b", strings.Repeat("/a", 500)} {
+	s.export(t, "pi-b", piB)
+	paths := []string{
+		"/", "", path.Dir(a.Path), a.Path + "/..", a.Path + "/../pi-b", a.Path + "x", s.path("pi-b"), s.path("pi-b") + "/etc", "/etc",
+		strings.Repeat("/a", 500),
+	}
+	if !s.MountsBelow {
+		paths = append(paths, a.Path+"/etc", a.Path+"/../pi-a", strings.TrimPrefix(a.Path, "/"))
+	}
+	for _, p := range paths {
 		if _, err := s.mount(t, piA, serverA, p); err == nil {
 			t.Errorf("mounted %.40q", p)
 		}
@@ -347,7 +436,7 @@ func addReplaces(t *testing.T, s *suite) {
 	a := s.export(t, "pi-a", piA)
 	s.mustMount(t, piA, serverA, a.Path)
 	next := a
-	next.Dir = makeRoot(t, filepath.Join(s.dir, "next"), "reimaged")
+	next.Dir = s.root(t, "next", "reimaged")
 	if err := s.Add(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
@@ -366,7 +455,7 @@ func addConflict(t *testing.T, s *suite) {
 }
 
 func addInvalid(t *testing.T, s *suite) {
-	good := nfs.Export{ID: "x", Dir: makeRoot(t, filepath.Join(s.dir, "x"), "x"), Path: "/srv/x", Client: piA, ReadOnly: true}
+	good := nfs.Export{ID: "x", Dir: s.root(t, "x", "x"), Path: s.path("x"), Client: piA, ReadOnly: true}
 	for name, change := range map[string]func(*nfs.Export){
 		"no id":            func(e *nfs.Export) { e.ID = "" },
 		"id with a break":  func(e *nfs.Export) { e.ID = "a\nb" },

@@ -1,0 +1,116 @@
+package knfsd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"picloud/netboot/nfs"
+)
+
+const btrfsMagic = 0x9123683e // BTRFS_SUPER_MAGIC, include/uapi/linux/magic.h
+
+// ownFileSystem reports whether a folder is the whole of a file system, so that
+// no file handle of it names a file elsewhere, and which kind it is. btrfs
+// subvolumes have numbers of files of their own but one handle names a file of
+// any of them.
+func ownFileSystem(dir string) (own bool, kind int64, err error) {
+	var sfs unix.Statfs_t
+	if err := unix.Statfs(dir, &sfs); err != nil {
+		return false, 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO, &st); err != nil {
+		return false, 0, &fs.PathError{Op: "statx", Path: dir, Err: err}
+	}
+	// The top folder of ext4 is 2 (EXT4_ROOT_INO). Of other file systems
+	// nothing is known, and a bind mount is the top of a mount, too.
+	const ext4, ext4Top = 0xef53, 2
+	mounted := st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+	return mounted && sfs.Type == ext4 && st.Ino == ext4Top, sfs.Type, nil
+}
+
+// sameFolder reports whether two names are of one folder.
+func sameFolder(a, b string) bool {
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
+}
+
+// bound reports whether an export's folder, and no other, is at its path.
+func (s *Server) bound(e nfs.Export) bool { return sameFolder(e.Dir, e.Path) }
+
+// bind makes an export's folder be at its path.
+func (s *Server) bind(e nfs.Export) error {
+	if s.bound(e) {
+		return nil
+	}
+	if err := s.unbind(context.Background(), e.Path); err != nil { // what was there before
+		return err
+	}
+	if err := os.MkdirAll(e.Path, 0o755); err != nil {
+		return err
+	}
+	if resolved, err := filepath.EvalSymlinks(e.Path); err != nil || resolved != e.Path {
+		return fmt.Errorf("%s leads to %s: there must be no link in it", e.Path, resolved)
+	}
+	if err := unix.Mount(e.Dir, e.Path, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("bind %s to %s: %w", e.Dir, e.Path, err)
+	}
+	// Programs and devices in a customer's root mean nothing on this host.
+	flags := uintptr(unix.MS_BIND | unix.MS_REMOUNT | unix.MS_NODEV | unix.MS_NOSUID)
+	if e.ReadOnly {
+		flags |= unix.MS_RDONLY
+	}
+	if err := unix.Mount("", e.Path, "", flags, ""); err != nil {
+		return errors.Join(fmt.Errorf("bind %s: %w", e.Path, err), unix.Unmount(e.Path, unix.MNT_DETACH))
+	}
+	return nil
+}
+
+// unbindPatience is how long the kernel may take to close a withdrawn export's
+// files.
+const unbindPatience = 5 * time.Second
+
+// unbind undoes bind. If the kernel still has files open after a while, the
+// folder is taken away from its path all the same and let go of later.
+func (s *Server) unbind(ctx context.Context, at string) error {
+	deadline := time.Now().Add(unbindPatience)
+	for {
+		err := unix.Unmount(at, unix.UMOUNT_NOFOLLOW)
+		switch {
+		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT): // nothing is mounted there
+			if err := os.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
+				return err
+			}
+			return nil
+		case err == nil:
+			continue // there may be another one below it
+		case !errors.Is(err, unix.EBUSY):
+			return fmt.Errorf("unbind %s: %w", at, err)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if time.Now().After(deadline) {
+			s.log.Warn("files of a withdrawn export are still open", "path", at)
+			if err := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+				return fmt.Errorf("unbind %s: %w", at, err)
+			}
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
