@@ -159,6 +159,15 @@ var rules = []rule{
 		"check the kernel and device tree in its root; reimage it (i)",
 	},
 	{
+		// The connection that was taken for the root's only asked to mount.
+		StageRoot, "nfs-refused",
+		func(p *piState) bool {
+			return !p.lost.IsZero() && p.facts.refusedAt.After(p.lost.Add(-2*time.Second))
+		},
+		says("its root was refused: %v", func(p *piState) any { return p.facts.nfsRefused }),
+		"check nfsroot= in its cmdline.txt against its export",
+	},
+	{
 		StageRoot, "root-lost",
 		func(p *piState) bool { return !p.lost.IsZero() },
 		says("its root connection is gone since %v", func(p *piState) any { return p.lost.Format(time.TimeOnly) }),

@@ -405,7 +405,7 @@ func (r *rack) seeNFS(at time.Time, n *NFSSeen) {
 		return
 	}
 	if n.Refused != "" {
-		p.facts.nfsRefused = printable(n.Refused)
+		p.facts.nfsRefused, p.facts.refusedAt = printable(n.Refused), at
 		r.event(p, at, StageKernel, "mount refused: "+n.Refused)
 		return
 	}

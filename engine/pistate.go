@@ -56,6 +56,7 @@ type facts struct {
 	baseKnown  bool
 	powerErr   error // why the switch did not power the port
 	nfsRefused string
+	refusedAt  time.Time
 	sshErr     string
 }
 
