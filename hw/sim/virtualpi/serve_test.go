@@ -1,0 +1,259 @@
+//go:build e2e
+
+package virtualpi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"picloud/hw/link"
+	"picloud/netboot/bootfs"
+	"picloud/netboot/bootfs/order"
+	"picloud/netboot/dhcp"
+	"picloud/netboot/rootfs/netbootable"
+	"picloud/netboot/sshprobe"
+	"picloud/netboot/tftp"
+)
+
+// site is one Pi with all that serving it takes: what a configuration of the
+// service and its state would say.
+type site struct {
+	Dir       string // for the servers' own files
+	Interface string
+	Server    netip.Prefix
+	Pi        netip.Addr
+	MAC       string
+	Serial    string
+	Host      string
+	Root      string // folder
+	Export    string // path of the root as the Pi mounts it
+	Boot      netbootable.Boot
+}
+
+// serveEnv names the file with the site that this process is to serve.
+const serveEnv = "PICLOUD_E2E_SITE"
+
+// said is a line of the service's log.
+type said struct {
+	Msg  string // dhcp, tftp, up, failed
+	What string // offer; the event's kind
+	Name string // of a file; the banner
+	Size int64  `json:",omitempty"`
+	Err  string `json:",omitempty"`
+}
+
+func say(s said) {
+	b, _ := json.Marshal(s)
+	fmt.Println(string(b))
+}
+
+// TestMain is the service, if this process was started as that: DHCP, TFTP and
+// NFS of the product on the interfaces of the namespace that it is in. It takes
+// the place of `picloud serve`.
+func TestMain(m *testing.M) {
+	file := os.Getenv(serveEnv)
+	if file == "" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	if err := serveSite(ctx, file); err != nil {
+		say(said{Msg: "failed", Err: err.Error()})
+		os.Exit(1)
+	}
+}
+
+func serveSite(ctx context.Context, file string) error {
+	var s site
+	b, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		return err
+	}
+	boot, err := bootfs.New(s.bootSpec())
+	if err != nil {
+		return err
+	}
+	for _, n := range []string{"config.txt", "cmdline.txt"} {
+		text, _ := boot.Generated(n)
+		say(said{Msg: "boot folder", What: n, Name: text})
+	}
+	mac, err := net.ParseMAC(s.MAC)
+	if err != nil {
+		return err
+	}
+	links, err := link.Open()
+	if err != nil {
+		return err
+	}
+	defer links.Close()
+	if err := links.SetNeighbour(s.Interface, s.Pi, [6]byte(mac)); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for what, run := range map[string]func(context.Context) error{
+		"dhcp": func(ctx context.Context) error { return s.serveDHCP(ctx, dhcp.MAC(mac)) },
+		"tftp": func(ctx context.Context) error { return s.serveTFTP(ctx, boot) },
+		"nfs":  s.serveNFS,
+		"ssh":  s.probeSSH,
+	} {
+		g.Go(func() error {
+			if err := run(ctx); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("%s: %w", what, err)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (s *site) bootSpec() bootfs.Spec {
+	return bootfs.Spec{
+		Family: order.Pi4B, Serial: s.Serial, Root: s.Root,
+		Config: bootfs.Config{UART: true, Kernel: s.Boot.Kernel, Extra: s.Boot.ConfigLines},
+		Cmdline: bootfs.Cmdline{
+			Server: s.Server.Addr(), Client: netip.PrefixFrom(s.Pi, s.Server.Bits()), Hostname: s.Host,
+			ExportPath: s.Export, NFSVersion: s.Boot.NFSVersion, Initramfs: s.Boot.Initramfs,
+			// The other way round, so that what systemd says can be read.
+			Console: []string{"tty1", "serial0,115200"}, Extra: s.Boot.KernelArgs,
+		},
+	}
+}
+
+// table has the one reservation.
+type table struct {
+	*site
+	mac dhcp.MAC
+}
+
+func (t table) Lookup(_ dhcp.Ingress, mac dhcp.MAC) (dhcp.Reservation, dhcp.Verdict) {
+	r := dhcp.Reservation{
+		Pi: t.Host, Segment: t.Interface, Server: t.Server.Addr(),
+		Addr: netip.PrefixFrom(t.Pi, t.Server.Bits()), HostName: t.Host,
+	}
+	if mac != t.mac {
+		return r, dhcp.UnknownPi
+	}
+	return r, dhcp.Known
+}
+
+func (s *site) serveDHCP(ctx context.Context, mac dhcp.MAC) error {
+	conn, err := dhcp.Listen(ctx, dhcp.ListenConfig{Addr: netip.MustParseAddrPort("0.0.0.0:67")})
+	if err != nil {
+		return err
+	}
+	server, err := dhcp.New(dhcp.Config{
+		Conn: conn, Table: table{s, mac},
+		Events: func(e dhcp.Event) { say(said{Msg: "dhcp", What: e.Kind.String()}) },
+	})
+	if err != nil {
+		return err
+	}
+	return server.Serve(ctx)
+}
+
+// tree serves the one folder.
+type tree struct{ *bootfs.Folder }
+
+func (t tree) Open(_ context.Context, r tftp.Request) (tftp.File, error) {
+	f, err := t.Folder.Open(r.Name)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (s *site) serveTFTP(ctx context.Context, boot *bootfs.Folder) error {
+	conn, err := tftp.Listen(ctx, "0.0.0.0:69", "")
+	if err != nil {
+		return err
+	}
+	server, err := tftp.New(tftp.Config{
+		Conn: conn, Tree: tree{boot},
+		Events: func(e tftp.Event) {
+			if e.Kind == tftp.Served || e.Kind == tftp.Failed {
+				say(said{Msg: "tftp", What: string(e.Kind), Name: e.Name, Size: e.Size})
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	return server.Serve(ctx)
+}
+
+// ganesha is the configuration of nfs-ganesha (ganesha-core-config(8),
+// ganesha-export-config(8)): the root to the Pi alone, and it is root there.
+const ganesha = `NFS_CORE_PARAM { Protocols = 3; mount_path_pseudo = true; Enable_NLM = false; Enable_RQUOTA = false; }
+EXPORT {
+	Export_Id = 1; Path = %q; Pseudo = %q; Protocols = 3; SecType = sys; Access_Type = None;
+	CLIENT { Clients = %s; Access_Type = RW; Squash = No_Root_Squash; }
+	FSAL { Name = VFS; }
+}
+`
+
+// serveNFS runs nfs-ganesha, and the port mapper that an initramfs asks for it.
+func (s *site) serveNFS(ctx context.Context) error {
+	file := filepath.Join(s.Dir, "ganesha.conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, ganesha, s.Root, s.Export, s.Pi), 0o600); err != nil {
+		return err
+	}
+	mapper := exec.CommandContext(ctx, "rpcbind", "-f", "-w")
+	if err := mapper.Start(); err != nil {
+		return err
+	}
+	defer func() { _ = mapper.Wait() }()
+	for !registrar() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	server := exec.CommandContext(ctx, "ganesha.nfsd", "-F", "-f", file, "-L", filepath.Join(s.Dir, "ganesha.log"), "-p", "/run/ganesha.pid")
+	if err := server.Run(); err != nil {
+		return err
+	}
+	return errors.New("nfs-ganesha ended")
+}
+
+// registrar reports whether the port mapper takes registrations.
+func registrar() bool {
+	c, err := net.Dial("unix", "/run/rpcbind.sock")
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
+// probeSSH tells once when SSH answers.
+func (s *site) probeSSH(ctx context.Context) error {
+	for {
+		banner, err := sshprobe.Probe(ctx, netip.AddrPortFrom(s.Pi, 22))
+		if err == nil {
+			say(said{Msg: "up", Name: banner})
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
