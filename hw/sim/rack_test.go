@@ -209,3 +209,15 @@ func eventually(t *testing.T, ok func() bool, what func() any) {
 		}
 	}
 }
+
+// What follows the firmware can be the caller's, Pi by Pi.
+func TestBootOfTheCaller(t *testing.T) {
+	seen := map[string]bool{}
+	newRack(t, sim.Config{Pis: 3, Boot: func(w sim.Wire) pi.Boot {
+		seen[w.Name] = len(w.Board.MAC) == 6
+		return func(context.Context, pi.Loaded) error { return nil }
+	}})
+	if want := map[string]bool{"a3-001": true, "a3-002": true, "a3-003": true}; !maps.Equal(seen, want) {
+		t.Errorf("asked for %v, want %v", seen, want)
+	}
+}

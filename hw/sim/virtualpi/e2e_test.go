@@ -11,13 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -77,12 +77,12 @@ func TestBoot(t *testing.T) {
 	watch.lap("kernel served")
 	up := g.await("SSH", bootLimit, func(s said) bool { return s.Msg == "up" })
 	watch.lap("SSH: " + up.Name)
+	t.Run("units", g.units)
+	watch.lap("all started")
 	t.Run("identity", g.identity)
-	watch.lap("logged in")
+	watch.lap("identity checked")
 	t.Run("files", g.files)
 	watch.lap("files checked")
-	t.Run("units", g.units)
-	watch.lap("units checked")
 	t.Run("reboot", g.reboot)
 	watch.lap("restarted")
 	t.Run("power cut", g.powerCut)
@@ -164,7 +164,11 @@ func (g *guest) makeRoot(tarball string) {
 	for _, w := range g.boot.Warnings {
 		g.t.Logf("warning: %s", w)
 	}
-	g.must(rootfs.Personalise(g.root, rootfs.Person{Hostname: hostName, AuthorizedKeys: []string{g.public}}))
+	g.must(rootfs.Personalise(g.root, rootfs.Person{
+		Hostname: hostName, AuthorizedKeys: []string{g.public}, TimeZone: "Europe/London",
+		Network:   rootfs.Network{Address: netip.MustParsePrefix("2001:db8:77::2/64"), Gateway: netip.MustParseAddr("2001:db8:77::1")},
+		Resolvers: []netip.Addr{netip.MustParseAddr("2001:db8::64")},
+	}))
 }
 
 // plugIn lays the cable and puts the Pi on it.
@@ -204,7 +208,8 @@ func (g *guest) plugIn() {
 }
 
 // serve starts this program again as the service, in the server's namespace. It
-// has a /run of its own there, with the port mapper's socket.
+// has a /run of its own there, for the port mapper's socket, and processes of its
+// own, which end with it.
 func (g *guest) serve() {
 	g.t.Helper()
 	seg := g.top.Segments[0]
@@ -222,7 +227,8 @@ func (g *guest) serve() {
 		"sh", "-c", `mount -t tmpfs tmpfs /run && exec "$0"`, self)
 	cmd.Env = append(os.Environ(), serveEnv+"="+g.file("site.json"))
 	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	alive, err := cmd.StdinPipe()
+	g.must(err)
 	out, err := cmd.StdoutPipe()
 	g.must(err)
 	g.log = make(chan said, 10000)
@@ -238,9 +244,15 @@ func (g *guest) serve() {
 		}
 	}()
 	g.t.Cleanup(func() {
-		// unshare's child is killed with it, and the process namespace with that.
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		alive.Close()
+		for l := range g.log {
+			if l.Msg == "failed" {
+				g.t.Errorf("the service: %+v", l)
+			}
+		}
+		if err := cmd.Wait(); err != nil {
+			g.t.Errorf("the service: %v", err)
+		}
 		if g.t.Failed() {
 			text, _ := os.ReadFile(g.file("ganesha.log"))
 			g.t.Logf("nfs-ganesha:\n%s", text[max(0, len(text)-8<<10):])
@@ -328,6 +340,10 @@ cat /etc/machine-id
 ip -4 -o address show dev eth0 | tr -s ' '
 cat /sys/class/net/eth0/address
 grep -c ' / ' /proc/mounts
+ip -6 -o address show dev eth0 scope global | tr -s ' '
+ip -6 route show default
+grep nameserver /etc/resolv.conf
+readlink -f /etc/localtime
 uname -r
 `
 
@@ -351,7 +367,11 @@ func (g *guest) identity(t *testing.T) {
 		regexp.QuoteMeta("inet " + seg.Pi.String() + "/30 "),
 		"^" + g.pi.Board().MAC.String() + "$",
 		"^1$",
-		".",
+		"inet6 2001:db8:77::2/64 ",
+		"^default via 2001:db8:77::1 dev eth0 ",
+		"^nameserver 2001:db8::64$",
+		"^/usr/share/zoneinfo/Europe/London$",
+		"^6[.]",
 	} {
 		if i >= len(lines) || !regexp.MustCompile(want).MatchString(lines[i]) {
 			t.Errorf("line %d does not match %s", i+1, want)

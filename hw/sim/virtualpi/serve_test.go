@@ -7,13 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
@@ -68,8 +67,12 @@ func TestMain(m *testing.M) {
 	if file == "" {
 		os.Exit(m.Run())
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
+	ctx, stop := context.WithCancel(context.Background())
+	go func() {
+		// Whoever has started this process holds the other end, and ends with it.
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		stop()
+	}()
 	if err := serveSite(ctx, file); err != nil {
 		say(said{Msg: "failed", Err: err.Error()})
 		os.Exit(1)
