@@ -431,12 +431,30 @@ func (g *guest) units(t *testing.T) {
 	}
 }
 
-// reboot restarts the guest from within: its root stays until the last, and the
-// boot ROM begins again.
+// upgrade puts another kernel in place, as a package does: longer, by octets that
+// nothing looks at.
+const upgrade = `
+cd /boot/firmware
+cp kernel8.img kernel8.img.new
+printf upgraded >> kernel8.img.new
+mv kernel8.img.new kernel8.img
+stat -c %s kernel8.img
+`
+
+// reboot restarts the guest from within: its root stays until the last, the boot
+// ROM begins again, and what it gets is the kernel that the customer has put
+// there.
 func (g *guest) reboot(t *testing.T) {
+	size, err := g.ssh(t, []byte(upgrade), "sh", "-eu", "-s")
+	if err != nil {
+		t.Fatal(err)
+	}
 	// The connection breaks sooner or later than the command ends.
 	_, _ = g.ssh(t, nil, "systemctl", "reboot")
-	g.await("the kernel served again", shutdownLimit, served("kernel8.img"))
+	again := g.await("the kernel served again", shutdownLimit, served("kernel8.img"))
+	if fmt.Sprint(again.Size) != strings.TrimSpace(size) {
+		t.Errorf("a kernel of %d octets was served, want the new one of %s", again.Size, size)
+	}
 	if c := g.pi.Counters(); c.Resets != 1 || c.Boots != 1 {
 		t.Errorf("counters %+v", c)
 	}
