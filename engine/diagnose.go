@@ -49,6 +49,12 @@ func portOf(p *piState) any { return p.Segment.Port }
 // (raspberrypi/documentation boot-net, raspberrypi/firmware issues, RFC 3621).
 var rules = []rule{
 	{
+		StageOff, "not-powered",
+		always,
+		says("%s is off, though it should be on", portOf),
+		"power it on (o); if it goes off again, see who else switches it",
+	},
+	{
 		StagePower, "poe-fault",
 		func(p *piState) bool {
 			return p.port.Detection == "fault" || p.port.Short > p.facts.shortBase || p.port.Overload > p.facts.overBase
@@ -205,6 +211,10 @@ func (r *rack) checkLimits(now time.Time) {
 				stage, since = StageRoot, p.lost
 			}
 		}
+		if stage == StageOff {
+			r.checkOff(p, now)
+			continue
+		}
 		if !stage.Booting() {
 			continue
 		}
@@ -214,6 +224,22 @@ func (r *rack) checkLimits(now time.Time) {
 		if limit := r.e.cfg.Limits[stage]; limit > 0 && now.Sub(since) >= limit {
 			r.stall(p, now, diagnose(p, stage))
 		}
+	}
+}
+
+// checkOff stalls a Pi that should be on and is off, with no job that would
+// see to it: somebody switched its port off elsewhere, or a job ended early.
+func (r *rack) checkOff(p *piState, now time.Time) {
+	limit := r.e.cfg.Limits[StageOff]
+	if limit <= 0 || !p.Power || !p.portSeen || p.job != nil || p.Life == LifeBroken || p.Life == LifeNew || p.sw.silent() {
+		return
+	}
+	if p.offSince.IsZero() {
+		p.offSince = now
+	}
+	if now.Sub(p.offSince) >= limit {
+		p.offSince = time.Time{}
+		r.stall(p, now, diagnose(p, StageOff))
 	}
 }
 

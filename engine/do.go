@@ -185,7 +185,13 @@ func (r *rack) adopt(cmd Command, p *piState) {
 	r.savePi(p)
 	r.closeAudit(audit, "ok: "+describeBoard(d))
 	r.logf(cmd.Actor.Name, p.Name, 0, "adopt %s", describeBoard(d))
-	r.deployIfBare(p, verbCommission)
+	if r.deployIfBare(p, verbCommission) || p.job != nil {
+		return
+	}
+	// A Pi 3 has given up asking by now, and others asked for another's root.
+	p.Power = true
+	r.savePi(p)
+	r.newJob(VerbCycle, p, cmd.Actor.Name, 0, r.openAudit(VerbCycle, cmd, p, r.ids.Job+1))
 }
 
 // wantPower follows, once per start of the service, the rule that is written

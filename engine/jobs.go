@@ -341,7 +341,8 @@ var errAgain = errors.New("it is started once more")
 // Pi 3 gives up for good, and others hang in the middle of a file. The job goes
 // on with further steps, and only once.
 func (r *rack) bootAgain(j *jobState, failed int) bool {
-	if !j.resumed || j.stop != "" || j.Steps[failed].Name != stepBoot || j.pi.stage != StageStalled {
+	if !j.resumed || j.stop != "" || j.Steps[failed].Name != stepBoot ||
+		j.pi.stage != StageStalled && !(j.pi.stage == StageOff && j.pi.portSeen) {
 		return false
 	}
 	j.resumed = false

@@ -94,6 +94,7 @@ func (r *rack) seePort(p *piState, at time.Time, now PortReading) {
 	}
 	if !known {
 		r.wantPower(p)
+		r.stageReached(p) // a boot step may wait for what the switch says
 	}
 }
 
@@ -120,7 +121,7 @@ func (r *rack) portOff(p *piState, at time.Time) {
 		r.tell(p, at, "the switch says the port is off")
 		return
 	}
-	if p.stage == StageOff || (p.stage == StageStalled && p.facts.powerErr != nil) {
+	if p.stage == StageOff || p.stage == StageStalled && (p.facts.powerErr != nil || p.before == StageOff) {
 		return
 	}
 	p.lost, p.restarts = time.Time{}, 0

@@ -20,7 +20,8 @@ type piState struct {
 	portAt   time.Time
 	boot     *Boot
 	facts    facts
-	restarts int // resets of its own since it was last up or powered
+	offSince time.Time // since when it is off, should be on and has no job
+	restarts int       // resets of its own since it was last up or powered
 	nfs      NFSSeen
 	nfsAt    time.Time
 	mark     nfsMark
@@ -98,6 +99,10 @@ func (r *rack) setStage(p *piState, s Stage, at time.Time, evidence string) {
 	}
 	if s == StageOff || s == StageDHCP {
 		p.running = false
+	}
+	p.offSince = time.Time{}
+	if p.boot != nil && s == StageUp {
+		p.boot.Cause = "" // it stalled on its way, and got there
 	}
 	if p.boot != nil && (s == StageUp || s == StageStalled || s == StageOff) {
 		r.saveBoot(p)

@@ -86,6 +86,7 @@ type Limits [stageCount]time.Duration
 // for within 45 s (TFTP_FILE_TIMEOUT is 30 s).
 func DefaultLimits() Limits {
 	return Limits{
+		StageOff:      30 * time.Second,
 		StagePower:    45 * time.Second,
 		StageDHCP:     75 * time.Second,
 		StageFirmware: 45 * time.Second,

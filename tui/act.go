@@ -55,12 +55,27 @@ func (m *Model) targets() (names []engine.PiName, why string) {
 		m.rangeMark()
 	}
 	if len(m.marks) > 0 {
+		if n := m.hiddenMarks(); n > 0 {
+			return nil, fmt.Sprintf("%s not shown: esc drops the filter, and then the marks", plural(n, "marked Pi is", "marked Pis are"))
+		}
 		return m.marked(), ""
 	}
 	if m.sel == "" {
 		return nil, "no Pi is selected"
 	}
 	return []engine.PiName{m.sel}, ""
+}
+
+// hiddenMarks counts the marked Pis that the filter hides: nobody acts on what
+// they do not see.
+func (m *Model) hiddenMarks() int {
+	n := len(m.marked())
+	for _, i := range m.rows {
+		if m.marks[m.shown.Pis[i].Name] {
+			n--
+		}
+	}
+	return n
 }
 
 // marked are the marked Pis in the snapshot's order.
@@ -197,6 +212,7 @@ func (m *Model) guardTick(serial int) tea.Cmd {
 	}
 	if p.guard.Kind != engine.GuardCountdown {
 		m.disarm("no answer within " + age(answerTime))
+		m.deafFor(lateDeaf) // who is still typing the name means no key by it
 		return nil
 	}
 	m.deafFor(actedDeaf)
@@ -311,6 +327,8 @@ func (m *Model) done(msg doneMsg) {
 	} else if n == 1 {
 		said = append(said, "done")
 	} else if n > 1 {
+		clear(m.marks) // done with: the next key means what the cursor is on
+		m.fillRows()
 		said = append(said, fmt.Sprintf("%d accepted", n))
 	}
 	st := plain

@@ -27,7 +27,7 @@ var words = []struct{ name, help string }{
 	{"log", "go to the log"},
 	{"filter", "filter TEXT: as / does"},
 	{"help", "all keys and verbs"},
-	{"q", "leave the console; the engine runs on"},
+	{"q", "leave the console"},
 	{"quit", "the same"},
 }
 

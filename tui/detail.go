@@ -195,11 +195,11 @@ func (m *Model) old(t time.Time) string {
 }
 
 func (m *Model) stageFact(p *engine.PiView) string {
-	s := p.Stage.String()
+	s := p.Stage.String() + " for " + m.ago(p.Since)
 	if p.Stage == engine.StageStalled || p.Stage == engine.StageUnknown {
 		s += ", was " + p.LastStage.String()
 	}
-	return s + " for " + m.ago(p.Since) + ": " + p.Stage.Meaning()
+	return s + ": " + p.Stage.Meaning()
 }
 
 func (m *Model) powerFact(p *engine.PiView) string {

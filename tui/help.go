@@ -101,7 +101,7 @@ func (m *Model) helpTexts(g *page) {
 		g.hang(span{strong, fmt.Sprintf("  @%-9s", s.name)}, 12, plain, s.help)
 	}
 	g.hang(span{strong, "  @marked   "}, 12, plain, "marked by you")
-	g.hang(span{strong, "  stage:tftp"}, 13, plain, "one of "+fieldNames()+" has the text")
+	g.hang(span{strong, "  stage:tftp "}, 13, plain, "one of "+fieldNames()+" has the text")
 	g.hang(span{strong, "  text      "}, 12, plain, "any of those has the text")
 	g.head(": line")
 	g.hang(span{plain, "  "}, 2, plain, "VERB [TARGET ...] [IMAGE or REASON]: a target is a name, sw1/3, sw1/1-12, a switch, @marked, @shown, another set, or @ with a stage. Without one the marked or selected Pis are meant. tab completes.")

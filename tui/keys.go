@@ -64,8 +64,8 @@ func bindings() []binding {
 		{[]string{"r"}, "r", "act again after the console fell to read-only", "", 0, inRows | inDetail, do((*Model).readWrite)},
 		{[]string{"?"}, "?", "this help", "help", 0, inAll &^ inHelp, do(func(m *Model) { m.help = &help{} })},
 		{[]string{"?"}, "?", "close the help", "", 0, inHelp, do(func(m *Model) { m.help = nil })},
-		{[]string{"q"}, "q", "leave this view, then the console; the engine runs on", "leave", 9, inAll, (*Model).quit},
-		{[]string{"ctrl+c"}, "ctrl-c", "leave the console; the engine runs on", "", 0, inAll, func(*Model) tea.Cmd { return tea.Quit }},
+		{[]string{"q"}, "q", "leave this view, then the console", "leave", 9, inAll, (*Model).quit},
+		{[]string{"ctrl+c"}, "ctrl-c", "leave the console; closes a line that is being typed first", "", 0, inAll, func(*Model) tea.Cmd { return tea.Quit }},
 	}
 }
 

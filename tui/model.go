@@ -31,6 +31,7 @@ const (
 	focusDeaf   = 300 * time.Millisecond // keys meant for another window
 	actedDeaf   = 500 * time.Millisecond // keys meant to stop what just acted
 	answerTime  = 10 * time.Second       // to confirm
+	lateDeaf    = 2 * time.Second        // after that time ran out
 	flashTime   = 12 * time.Second
 )
 

@@ -137,6 +137,9 @@ func wattsCell(b []byte, p *engine.PiView) []byte {
 
 // appendStage writes the stage; a stalled Pi shows where it stalled.
 func appendStage(b []byte, p *engine.PiView) []byte {
+	if p.Life == engine.LifeBroken && !p.Stage.Booting() {
+		return append(b, "broken"...)
+	}
 	switch p.Stage {
 	case engine.StageStalled:
 		return append(append(b, p.LastStage.String()...), '!')
