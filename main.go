@@ -170,6 +170,9 @@ func runDemo(ctx context.Context, m *program, args []string) error {
 	if err := m.parseNoArgs(f, args); err != nil {
 		return err
 	}
+	if *limit < 0 {
+		return usageError{fmt.Errorf("--for %s: want a time above 0", *limit)}
+	}
 	if (*asJSON || *limit != 0) && !*headless {
 		return usageError{errors.New("--json and --for go with --headless")}
 	}
@@ -179,10 +182,19 @@ func runDemo(ctx context.Context, m *program, args []string) error {
 	}
 	defer closeLog()
 	o.Log = log
+	// A closed window or pipe ends the demo too, and with it its temporary
+	// folder; unheard, SIGPIPE would end the program on the spot.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP, syscall.SIGPIPE)
+	defer stop()
 	if *headless {
-		return m.headless(ctx, demo.Headless{Options: o, JSON: *asJSON, For: *limit, Out: m.out})
+		err = m.headless(ctx, demo.Headless{Options: o, JSON: *asJSON, For: *limit, Out: m.out})
+	} else {
+		err = m.console(ctx, o, *ascii)
 	}
-	return m.console(ctx, o, *ascii)
+	if errors.Is(err, demo.ErrOptions) {
+		return usageError{err}
+	}
+	return err
 }
 
 // openLog opens the log of a program that has the terminal for itself.

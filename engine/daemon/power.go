@@ -54,6 +54,11 @@ func (s *switches) SetPower(ctx context.Context, port engine.PortID, on bool) (e
 	if state.Err != nil {
 		reading.Port = 0 // nothing is known of the port
 	}
+	// The port is named by whoever tells of it, and it is no news that it is PoE.
+	var failed *poe.Error
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
 	return reading, err
 }
 

@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"os"
+	"syscall"
 	"time"
 
 	"picloud/engine"
@@ -49,9 +52,21 @@ func nfsObservation(e nfs3.Event) (engine.Observation, bool) {
 func sshObservation(r sshprobe.Result) engine.Observation {
 	seen := &engine.SSHSeen{Client: r.Addr.Addr(), Banner: r.Banner}
 	if r.Err != nil {
-		seen.Err = r.Err.Error()
+		seen.Err = sshProblem(r.Err)
 	}
 	return engine.Observation{Time: r.Time, SSH: seen}
+}
+
+// sshProblem says in few words what came instead of a banner.
+func sshProblem(err error) string {
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return "no answer"
+	}
+	return err.Error()
 }
 
 // probeTargets are the Pis that may have an SSH server by now, or that had one.

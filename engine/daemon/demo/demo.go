@@ -5,12 +5,16 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,6 +36,25 @@ type Options struct {
 	Log    *slog.Logger
 }
 
+// ErrOptions means that no demo can be made of its Options.
+var ErrOptions = errors.New("the demo cannot be like that")
+
+func (o Options) check() error {
+	switch {
+	case o.Pis < 1 || o.Pis > sim.MaxPis:
+		return fmt.Errorf("%w: %d Pis, want 1 to %d", ErrOptions, o.Pis, sim.MaxPis)
+	case !(o.Speed > 0 && o.Speed <= 1000):
+		return fmt.Errorf("%w: speed %v, want above 0 and at most 1000", ErrOptions, o.Speed)
+	}
+	known := FaultNames()
+	for name := range o.Faults {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("%w: no fault is called %q (there are %s)", ErrOptions, name, strings.Join(known, ", "))
+		}
+	}
+	return nil
+}
+
 // Demo is a simulated rack with the product beside it.
 type Demo struct {
 	rack   *sim.Rack
@@ -48,6 +71,9 @@ func Open(ctx context.Context, o Options) (_ *Demo, err error) {
 			d.Close()
 		}
 	}()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	state := o.State
 	if state == "" {
 		if d.temp, err = os.MkdirTemp("", "picloud-demo-"); err != nil {
@@ -57,7 +83,13 @@ func Open(ctx context.Context, o Options) (_ *Demo, err error) {
 	} else if state, err = filepath.Abs(state); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
+	if err := sameSeed(state, o.Seed); err != nil {
+		return nil, err
+	}
 	d.rack, err = sim.New(sim.Config{Seed: o.Seed, Pis: o.Pis, Speed: o.Speed, Faults: o.Faults, Log: o.Log})
+	if errors.Is(err, sim.ErrConfig) {
+		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +109,25 @@ func Open(ctx context.Context, o Options) (_ *Demo, err error) {
 	return d, d.rack.SetPorts(sim.Ports{
 		DHCPServer: bound.DHCP, DHCPClient: client.DHCP, TFTP: bound.TFTP, NFS: bound.NFS, SSH: client.SSH,
 	})
+}
+
+// sameSeed refuses a folder that was made with another seed: its boards would
+// all be strangers to what is stored of them.
+func sameSeed(state string, seed uint64) error {
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return fmt.Errorf("demo: state folder: %w", err)
+	}
+	path, want := filepath.Join(state, "demo-seed"), fmt.Sprintln(seed)
+	have, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return os.WriteFile(path, []byte(want), 0o600)
+	case err != nil:
+		return fmt.Errorf("demo: %w", err)
+	case string(have) != want:
+		return fmt.Errorf("%w: %s was made with --seed %s: give that, or another folder", ErrOptions, state, strings.TrimSpace(string(have)))
+	}
+	return nil
 }
 
 // Engine is the product's engine.

@@ -35,7 +35,7 @@ import (
 // needed are the host's programs, and the Debian package of each.
 var needed = []struct{ program, from string }{
 	{"mmdebstrap", "mmdebstrap"}, {emulator, "qemu-system-x86"}, {"ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs"},
-	{"rpcbind", "rpcbind"}, {"ssh", "openssh-client"}, {"ssh-keygen", "openssh-client"}, {"ip", "iproute2"}, {"unshare", "util-linux"},
+	{"rpcbind", "rpcbind"}, {"dbus-daemon", "dbus"}, {"ssh", "openssh-client"}, {"ssh-keygen", "openssh-client"}, {"ip", "iproute2"}, {"unshare", "util-linux"},
 }
 
 const (
@@ -254,8 +254,8 @@ func (g *guest) serve() {
 			g.t.Errorf("the service: %v", err)
 		}
 		if g.t.Failed() {
-			text, _ := os.ReadFile(g.file("ganesha.log"))
-			g.t.Logf("nfs-ganesha:\n%s", text[max(0, len(text)-8<<10):])
+			text, _ := os.ReadFile(g.file(nfsLogName))
+			g.t.Logf("the NFS server:\n%s", text[max(0, len(text)-8<<10):])
 		}
 	})
 }

@@ -5,13 +5,12 @@ package virtualpi
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -22,6 +21,8 @@ import (
 	"picloud/netboot/bootfs"
 	"picloud/netboot/bootfs/order"
 	"picloud/netboot/dhcp"
+	"picloud/netboot/nfs"
+	"picloud/netboot/nfs/ganesha"
 	"picloud/netboot/rootfs/netbootable"
 	"picloud/netboot/sshprobe"
 	"picloud/netboot/tftp"
@@ -40,7 +41,12 @@ type site struct {
 	Root      string // folder
 	Export    string // path of the root as the Pi mounts it
 	Boot      netbootable.Boot
+
+	nfsLog io.Writer
 }
+
+// nfsLogName is the file with what the NFS server says.
+const nfsLogName = "nfs.log"
 
 // serveEnv names the file with the site that this process is to serve.
 const serveEnv = "PICLOUD_E2E_SITE"
@@ -88,6 +94,12 @@ func serveSite(ctx context.Context, file string) error {
 	if err != nil {
 		return err
 	}
+	log, err := os.Create(filepath.Join(s.Dir, nfsLogName))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	s.nfsLog = log
 	boot, err := bootfs.New(s.bootSpec())
 	if err != nil {
 		return err
@@ -200,49 +212,22 @@ func (s *site) serveTFTP(ctx context.Context, boot *bootfs.Folder) error {
 	return server.Serve(ctx)
 }
 
-// ganesha is the configuration of nfs-ganesha (ganesha-core-config(8),
-// ganesha-export-config(8)): the root to the Pi alone, and it is root there.
-const ganesha = `NFS_CORE_PARAM { Protocols = 3; mount_path_pseudo = true; Enable_NLM = false; Enable_RQUOTA = false; }
-EXPORT {
-	Export_Id = 1; Path = %q; Pseudo = %q; Protocols = 3; SecType = sys; Access_Type = None;
-	CLIENT { Clients = %s; Access_Type = RW; Squash = No_Root_Squash; }
-	FSAL { Name = VFS; }
-}
-`
-
-// serveNFS runs nfs-ganesha, and the port mapper that an initramfs asks for it.
+// serveNFS exports the root by nfs-ganesha. The folder is on the file system of
+// everything else, which an only Pi in a test may have.
 func (s *site) serveNFS(ctx context.Context) error {
-	file := filepath.Join(s.Dir, "ganesha.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, ganesha, s.Root, s.Export, s.Pi), 0o600); err != nil {
-		return err
-	}
-	mapper := exec.CommandContext(ctx, "rpcbind", "-f", "-w")
-	if err := mapper.Start(); err != nil {
-		return err
-	}
-	defer func() { _ = mapper.Wait() }()
-	for !registrar() {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	server := exec.CommandContext(ctx, "ganesha.nfsd", "-F", "-f", file, "-L", filepath.Join(s.Dir, "ganesha.log"), "-p", "/run/ganesha.pid")
-	if err := server.Run(); err != nil {
-		return err
-	}
-	return errors.New("nfs-ganesha ended")
-}
-
-// registrar reports whether the port mapper takes registrations.
-func registrar() bool {
-	c, err := net.Dial("unix", "/run/rpcbind.sock")
+	server, err := ganesha.New(ganesha.Config{
+		State: filepath.Join(s.Dir, "exports"), AllowShared: true,
+		Logger: slog.New(slog.NewTextHandler(s.nfsLog, nil)),
+	})
 	if err != nil {
-		return false
+		return err
 	}
-	c.Close()
-	return true
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return server.Serve(ctx) })
+	g.Go(func() error {
+		return server.Add(ctx, nfs.Export{ID: s.Host, Dir: s.Root, Path: s.Export, Client: s.Pi})
+	})
+	return g.Wait()
 }
 
 // probeSSH tells once when SSH answers.

@@ -14,28 +14,6 @@ import (
 	"picloud/netboot/nfs"
 )
 
-const btrfsMagic = 0x9123683e // BTRFS_SUPER_MAGIC, include/uapi/linux/magic.h
-
-// ownFileSystem reports whether a folder is the whole of a file system, so that
-// no file handle of it names a file elsewhere, and which kind it is. btrfs
-// subvolumes have numbers of files of their own but one handle names a file of
-// any of them.
-func ownFileSystem(dir string) (own bool, kind int64, err error) {
-	var sfs unix.Statfs_t
-	if err := unix.Statfs(dir, &sfs); err != nil {
-		return false, 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
-	}
-	var st unix.Statx_t
-	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO, &st); err != nil {
-		return false, 0, &fs.PathError{Op: "statx", Path: dir, Err: err}
-	}
-	// The top folder of ext4 is 2 (EXT4_ROOT_INO). Of other file systems
-	// nothing is known, and a bind mount is the top of a mount, too.
-	const ext4, ext4Top = 0xef53, 2
-	mounted := st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
-	return mounted && sfs.Type == ext4 && st.Ino == ext4Top, sfs.Type, nil
-}
-
 // sameFolder reports whether two names are of one folder.
 func sameFolder(a, b string) bool {
 	one, err := os.Stat(a)

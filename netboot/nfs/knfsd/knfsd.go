@@ -210,7 +210,7 @@ func (s *Server) publish(ctx context.Context, r record.Record) error {
 
 // options are the export's, as exports(5) has them.
 func options(r record.Record) (string, error) {
-	own, kind, err := ownFileSystem(r.Dir)
+	on, err := nfs.FileSystemOf(r.Dir)
 	if err != nil {
 		return "", err
 	}
@@ -218,9 +218,9 @@ func options(r record.Record) (string, error) {
 	if r.ReadOnly {
 		access = "ro"
 	}
-	if !own {
+	if !on.Whole {
 		subtree = "subtree_check"
-		if kind == btrfsMagic {
+		if on.Kind == nfs.Btrfs {
 			// A handle has 64 bytes, too few for a UUID and btrfs's two numbers.
 			fsid = strconv.FormatUint(uint64(r.Number), 10)
 		}
