@@ -218,3 +218,51 @@ func TestAskingForEverIsAStall(t *testing.T) {
 		b.stop()
 	})
 }
+
+// A power cut took server and switch: the job that waited for the boot powers
+// the port again.
+func TestBootStepPowersAgainWhatWasLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 1, nil)
+		b.awaitAll(StageUp)
+		if err := b.act(VerbCycle, "t-000", GuardCountdown, ""); err != nil {
+			t.Fatal(err)
+		}
+		b.await("booting", func() bool { j := b.pi("t-000").Job; return j != nil && j.Step == stepBoot })
+		b.stop()
+		b.mu.Lock()
+		clear(b.on)
+		b.mu.Unlock()
+		b.start(layout(1), nil)
+		b.awaitAll(StageUp)
+		b.stop()
+	})
+}
+
+// A Pi that should be on and is not is a fault, until it is powered.
+func TestOffThatShouldBeOnIsAFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, 2, nil)
+		b.awaitAll(StageUp)
+		if err := b.act(VerbOff, "t-001", GuardCountdown, ""); err != nil {
+			t.Fatal(err)
+		}
+		b.mu.Lock()
+		clear(b.on)
+		clear(b.up)
+		b.mu.Unlock()
+		b.await("stalled", func() bool { return b.pi("t-000").Stage == StageStalled })
+		time.Sleep(2 * time.Minute)
+		if p := b.pi("t-000"); p.Stage != StageStalled || p.Diagnosis.Fault != "not-powered" {
+			t.Errorf("switched off elsewhere: %s %+v", p.Stage, p.Diagnosis)
+		}
+		if p := b.pi("t-001"); p.Stage != StageOff {
+			t.Errorf("switched off by a verb: %s", p.Stage)
+		}
+		if err := b.act(VerbOn, "t-000", GuardNone, ""); err != nil {
+			t.Fatal(err)
+		}
+		b.await("up", func() bool { return b.pi("t-000").Stage == StageUp })
+		b.stop()
+	})
+}

@@ -600,3 +600,35 @@ func checkGuard(t *testing.T, c *console, cmd engine.Command, history []press) {
 		}
 	}
 }
+
+// TestHiddenMarks wants no act on a marked Pi that the filter hides, and none
+// on the Pi under the cursor in its stead.
+func TestHiddenMarks(t *testing.T) {
+	drive(t, testRack(), Options{}, func(c *console) {
+		c.sel("a3-002")
+		c.press("space")
+		c.press("/")
+		c.typeText("a3-004")
+		c.press("enter", "c")
+		c.wants("1 marked Pi is not shown")
+		c.wait(6 * time.Second)
+		c.none()
+	})
+}
+
+// TestKeysAfterALateName drops what is still typed of a name after its time
+// ran out: it was meant for the question.
+func TestKeysAfterALateName(t *testing.T) {
+	drive(t, testRack(), Options{}, func(c *console) {
+		c.sel("a3-003")
+		c.press("i")
+		c.typeText("a3")
+		c.wait(answerTime + 200*time.Millisecond)
+		c.press("c", "O")
+		if c.m.pending != nil {
+			t.Error("a late key armed a verb")
+		}
+		c.wait(6 * time.Second)
+		c.none()
+	})
+}
