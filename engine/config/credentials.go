@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -135,6 +137,9 @@ func readSecret(path string) ([]byte, *fault) {
 	// Opening a pipe would wait for a writer; the mode is the open file's, so
 	// that it cannot be exchanged in between.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, faultf("let whoever runs picloud read it: give it their group and mode 640, or use sudo", "%s", cause(err))
+	}
 	if err != nil {
 		return nil, faultf("write it, with mode 640", "%s", cause(err))
 	}

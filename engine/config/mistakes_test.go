@@ -67,7 +67,7 @@ every = 5
 rack.toml:20:1: expected ',' or ']' after array value
   try: put a comma between the elements and a ] behind the last
 rack.toml:21:9: ssh.every: want text in quotes, got 5
-  try: "5"
+  try: "5s"
 `},
 	{`NUL`, `"A3"`, "\"A\x003\"", `
 rack.toml:1:10: basic strings cannot have control characters
@@ -190,7 +190,7 @@ rack.toml:10:8: segment name: want text in quotes, got 3001
 every = 5
 `, `
 rack.toml:16:9: ssh.every: want text in quotes, got 5
-  try: "5"
+  try: "5s"
 `},
 	{`text for a bool`, `port = 1`, `port = 1
 power = "on"`, `

@@ -31,7 +31,11 @@ func decode(v *unstable.Node, target any) *fault {
 		return nil
 	}
 	if v.Kind != unstable.String {
-		return wantText(v)
+		f := wantText(v)
+		if _, ok := target.(*time.Duration); ok && v.Kind == unstable.Integer && f.remedy != "" {
+			f.remedy = quote(string(v.Data) + "s") // a duration needs its unit too
+		}
+		return f
 	}
 	return decodeText(string(v.Data), target)
 }
