@@ -1,0 +1,311 @@
+// Package ganesha publishes roots with nfs-ganesha, an NFS server outside the
+// kernel, for hosts whose kernel has none. The server is a child process: it is
+// started, watched, started again when it fails, and ended with its parent.
+// File handles outlive it, so that Pis wait while it is away and then go on.
+//
+// Exports are added and removed while it runs, over a D-Bus of its own: the
+// system's bus is not needed. Only NFS version 3 over TCP is served. Version 4
+// would show every Pi, in the pseudo file system above the roots, that there
+// are others. There is no lock manager: a Pi mounts with nolock.
+//
+// nfs-ganesha does not look whether the file that a handle names is below the
+// export that the handle names. Roots that share a file system are therefore
+// refused, unless [Config.AllowShared] is set.
+//
+// It needs root, and Debian's nfs-ganesha, nfs-ganesha-vfs, rpcbind and dbus.
+package ganesha
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+
+	"picloud/netboot/nfs"
+	"picloud/netboot/nfs/internal/record"
+)
+
+// Default ports. The portmapper tells clients the second.
+const (
+	DefaultNFSPort   = 2049
+	DefaultMountPort = 20048
+)
+
+// Config is a server's settings.
+type Config struct {
+	State              string // the folder to keep records of the exports in
+	NFSPort, MountPort uint16 // 0 means the default
+	// AllowShared lets roots share a file system. Whoever is root on one Pi can
+	// then read and write the roots of all others, and everything else that is
+	// on that file system. It is for a lab whose Pis are all one person's.
+	AllowShared bool
+	Logger      *slog.Logger // nil discards
+}
+
+// Server publishes exports. It implements [nfs.Exporter]. Add and Remove wait
+// until [Server.Serve] has the server running.
+type Server struct {
+	cfg Config
+	log *slog.Logger
+
+	mu      sync.Mutex // held while the server starts
+	records *record.Store
+	link    *bus          // to the running server; nil while there is none
+	up      chan struct{} // closed while there is one
+	ended   chan struct{} // closed when Serve has returned
+}
+
+var _ nfs.Exporter = (*Server)(nil)
+
+var needed = []struct{ program, from string }{
+	{"ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs"}, {"rpcbind", "rpcbind"}, {"dbus-daemon", "dbus-daemon"}, {"dbus-send", "dbus-bin"},
+}
+
+// Available returns nil if this host has the programs, else an error that wraps
+// [nfs.ErrUnavailable] and says what to install.
+func Available() error {
+	for _, n := range needed {
+		if _, err := exec.LookPath(n.program); err != nil {
+			return fmt.Errorf("ganesha: %w: %w (apt install %s)", nfs.ErrUnavailable, err, n.from)
+		}
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("ganesha: %w: it needs root", nfs.ErrUnavailable)
+	}
+	return nil
+}
+
+// New returns a server with the exports that its records say, which does not
+// run yet.
+func New(cfg Config) (*Server, error) {
+	if err := Available(); err != nil {
+		return nil, err
+	}
+	abs, err := filepath.Abs(cfg.State)
+	if err != nil {
+		return nil, fmt.Errorf("ganesha: %w", err)
+	}
+	cfg.State = abs
+	cfg.NFSPort, cfg.MountPort = cmp.Or(cfg.NFSPort, DefaultNFSPort), cmp.Or(cfg.MountPort, DefaultMountPort)
+	records, err := record.Open(filepath.Join(cfg.State, "exports"))
+	if err != nil {
+		return nil, fmt.Errorf("ganesha: %w", err)
+	}
+	s := &Server{cfg: cfg, log: cfg.Logger, records: records, up: make(chan struct{}), ended: make(chan struct{})}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	return s, nil
+}
+
+// Ready waits until the server runs. Errors: [nfs.ErrClosed], ctx's cause.
+func (s *Server) Ready(ctx context.Context) error {
+	unlock, err := s.lockRunning(ctx)
+	if err != nil {
+		return fmt.Errorf("ganesha: wait for the server: %w", err)
+	}
+	unlock()
+	return nil
+}
+
+// lockRunning takes s.mu while the server runs.
+func (s *Server) lockRunning(ctx context.Context) (unlock func(), err error) {
+	for {
+		s.mu.Lock()
+		if s.link != nil {
+			return s.mu.Unlock, nil
+		}
+		up := s.up
+		s.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-s.ended:
+			return nil, nfs.ErrClosed
+		case <-up:
+		}
+	}
+}
+
+// Add implements [nfs.Exporter]. Of two exports with one path, even to two
+// clients, the second gives [nfs.ErrConflict].
+func (s *Server) Add(ctx context.Context, e nfs.Export) error {
+	if err := s.add(ctx, e); err != nil {
+		return fmt.Errorf("ganesha: add export %.40q: %w", e.ID, err)
+	}
+	return nil
+}
+
+func (s *Server) add(ctx context.Context, e nfs.Export) error {
+	if err := s.check(e); err != nil {
+		return err
+	}
+	unlock, err := s.lockRunning(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if other, ok := s.records.Conflict(e, true); ok {
+		return fmt.Errorf("%w: %s is export %q, to %s", nfs.ErrConflict, e.Path, other.ID, other.Client)
+	}
+	if old, ok := s.records.Get(e.ID); ok {
+		if same, err := s.same(ctx, old, e); err != nil || same {
+			return err
+		}
+		if err := s.link.removeExport(ctx, old.Number); err != nil {
+			return err
+		}
+	}
+	r, err := s.records.Put(e)
+	if err != nil {
+		return err
+	}
+	return s.publish(ctx, r)
+}
+
+// same reports whether an export is published already. A folder that has
+// another one in its place, under the same name, is published anew.
+func (s *Server) same(ctx context.Context, old record.Record, e nfs.Export) (bool, error) {
+	if old.Export != e {
+		return false, nil
+	}
+	published, err := s.link.exports(ctx)
+	return published[old.Number], err
+}
+
+func (s *Server) publish(ctx context.Context, r record.Record) error {
+	name := filepath.Join(s.link.dir, fmt.Sprintf("export-%d.conf", r.Number))
+	if err := os.WriteFile(name, []byte(exportBlock(r)), 0o600); err != nil {
+		return err
+	}
+	return errors.Join(s.link.addExport(ctx, name, r.Number), os.Remove(name))
+}
+
+// check refuses what cannot be published.
+func (s *Server) check(e nfs.Export) error {
+	if err := e.Validate(); err != nil {
+		return err
+	}
+	if strings.ContainsFunc(e.Dir, func(r rune) bool { return r < ' ' || r == 0x7f || r == '"' || r == '\\' }) {
+		return fmt.Errorf("%w: dir %.80q: no quotes, backslashes or control characters", nfs.ErrInvalidExport, e.Dir)
+	}
+	info, err := os.Stat(e.Dir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s: %w", e.Dir, syscall.ENOTDIR)
+	}
+	on, err := nfs.FileSystemOf(e.Dir)
+	if err != nil {
+		return err
+	}
+	if !on.Whole && !s.cfg.AllowShared {
+		return fmt.Errorf("%w: %s shares its file system, and nfs-ganesha would let its Pi read all of that (keep volumes on LVM, use the kernel's server, or allow it in a lab)",
+			nfs.ErrNotSupported, e.Dir)
+	}
+	return nil
+}
+
+// Remove implements [nfs.Exporter].
+func (s *Server) Remove(ctx context.Context, id string) error {
+	if err := s.remove(ctx, id); err != nil {
+		return fmt.Errorf("ganesha: remove export %.40q: %w", id, err)
+	}
+	return nil
+}
+
+func (s *Server) remove(ctx context.Context, id string) error {
+	unlock, err := s.lockRunning(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r, ok := s.records.Get(id)
+	if !ok {
+		return nil
+	}
+	if err := s.link.removeExport(ctx, r.Number); err != nil {
+		return err
+	}
+	return s.records.Delete(id)
+}
+
+// List implements [nfs.Exporter]. It asks the running server; while there is
+// none, it returns what the next one will serve.
+func (s *Server) List(ctx context.Context) ([]nfs.Export, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link == nil {
+		return s.records.Exports(), nil
+	}
+	published, err := s.link.exports(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ganesha: list exports: %w", err)
+	}
+	list := []nfs.Export{}
+	for _, r := range s.records.All() {
+		if published[r.Number] {
+			list = append(list, r.Export)
+		}
+	}
+	return list, nil
+}
+
+// mainConfig is the server's configuration, with the exports that it begins
+// with: a Pi that asks before its export is there would be told that its files
+// are gone.
+func (s *Server) mainConfig() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `NFS_CORE_PARAM {
+	Protocols = 3;
+	NFS_Port = %d;
+	MNT_Port = %d;
+	Bind_addr = 0.0.0.0;
+	Enable_UDP = false;
+	Enable_NLM = false;
+	Enable_RQUOTA = false;
+	mount_path_pseudo = true;
+}
+NFS_KRB5 { Active_krb5 = false; }
+`, s.cfg.NFSPort, s.cfg.MountPort)
+	for _, r := range s.records.All() {
+		if err := s.check(r.Export); err != nil {
+			s.log.Error("export left out", "id", r.ID, "err", err)
+			continue
+		}
+		b.WriteString(exportBlock(r))
+	}
+	return b.String()
+}
+
+// exportBlock is one export's configuration. Ports above 1023 are refused, so
+// that on its Pi only root speaks for root.
+func exportBlock(r record.Record) string {
+	access := "RW"
+	if r.ReadOnly {
+		access = "RO"
+	}
+	return fmt.Sprintf(`EXPORT {
+	Export_Id = %d;
+	Path = "%s";
+	Pseudo = "%s";
+	Filesystem_Id = 112.%d;
+	Access_Type = NONE;
+	Squash = No_Root_Squash;
+	SecType = sys;
+	Protocols = 3;
+	Transports = TCP;
+	PrivilegedPort = true;
+	FSAL { Name = VFS; }
+	CLIENT { Clients = %s; Access_Type = %s; Squash = No_Root_Squash; SecType = sys; Protocols = 3; Transports = TCP; PrivilegedPort = true; }
+}
+`, r.Number, r.Dir, r.Path, r.Number, r.Client, access)
+}

@@ -1,0 +1,210 @@
+package ganesha
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	startTimeout = 60 * time.Second // with thousands of exports
+	stopTimeout  = 10 * time.Second
+	firstPause   = time.Second // before a new start; doubled each time
+	longestPause = 30 * time.Second
+	steady       = time.Minute // after this, a failure counts as the first again
+)
+
+// Serve runs the server until ctx ends, and then returns nil. When the server
+// fails it is started again, after a pause that grows to 30 s. It is called
+// once.
+func (s *Server) Serve(ctx context.Context) error {
+	defer close(s.ended)
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		begin := time.Now()
+		err := s.serveOnce(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if time.Since(begin) > steady {
+			pause = firstPause
+		}
+		s.log.Error("nfs-ganesha ended", "err", err, "again in", pause)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+	}
+}
+
+// serveOnce runs the server, the bus to it and, if nothing answers on its
+// port, the portmapper, until one of them ends or ctx does.
+func (s *Server) serveOnce(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	// The socket's path must be short, the state folder's need not be.
+	dir, err := os.MkdirTemp("", "picloud-ganesha-")
+	if err != nil {
+		cancel()
+		return err
+	}
+	ended := make(chan error, 3)
+	running := 0
+	start := func(env []string, program string, args ...string) {
+		running++
+		go func() { ended <- s.child(ctx, env, program, args...) }()
+	}
+	defer func() {
+		s.down()
+		cancel()
+		for range running {
+			<-ended
+		}
+		_ = os.RemoveAll(dir)
+	}()
+	s.mu.Lock()
+	err = s.start(ctx, dir, start, ended)
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.log.Info("nfs-ganesha is running", "port", s.cfg.NFSPort)
+	err = <-ended
+	running--
+	return err
+}
+
+// down takes the running server from those who use it.
+func (s *Server) down() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.link != nil {
+		s.link = nil
+		s.up = make(chan struct{})
+	}
+}
+
+// start starts the programs and waits until the server answers. s.mu is held.
+func (s *Server) start(ctx context.Context, dir string, start func(env []string, program string, args ...string), ended chan error) error {
+	link := newBus(dir)
+	config := filepath.Join(dir, "ganesha.conf")
+	if err := errors.Join(link.writeConfig(), os.WriteFile(config, []byte(s.mainConfig()), 0o600)); err != nil {
+		return err
+	}
+	if !answers(ctx, "127.0.0.1:111") {
+		if err := os.MkdirAll("/run/rpcbind", 0o755); err != nil {
+			return err
+		}
+		start(nil, "rpcbind", "-f")
+	}
+	start(nil, "dbus-daemon", "--config-file="+link.config, "--nofork", "--nopidfile")
+	until := func(what string, ok func() bool) error {
+		deadline := time.After(startTimeout)
+		for !ok() {
+			select {
+			case err := <-ended:
+				ended <- err // for whoever waits for all
+				return err
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-deadline:
+				return fmt.Errorf("%s does not answer after %v", what, startTimeout)
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+		return nil
+	}
+	if err := until("rpcbind", func() bool { return answers(ctx, "127.0.0.1:111") }); err != nil {
+		return err
+	}
+	if err := until("dbus-daemon", func() bool { _, err := os.Stat(link.socket); return err == nil }); err != nil {
+		return err
+	}
+	start([]string{"DBUS_SYSTEM_BUS_ADDRESS=" + link.address()}, "ganesha.nfsd",
+		"-F", "-L", "STDERR", "-N", "EVENT", "-f", config, "-p", filepath.Join(dir, "pid"))
+	err := until("nfs-ganesha", func() bool {
+		_, err := link.exports(ctx)
+		return err == nil && answers(ctx, fmt.Sprintf("127.0.0.1:%d", s.cfg.NFSPort))
+	})
+	if err != nil {
+		return err
+	}
+	s.link = link
+	close(s.up)
+	return nil
+}
+
+func answers(ctx context.Context, addr string) bool {
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(ctx, "tcp4", addr)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+// child runs a program until it ends or ctx does. It never outlives this
+// process.
+func (s *Server) child(ctx context.Context, env []string, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopTimeout
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	// The signal comes when the thread that started the child ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	out, err := cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	last := s.copyLog(ctx, program, out)
+	if err = cmd.Wait(); err == nil {
+		err = errors.New("it ended")
+	}
+	return fmt.Errorf("%s: %w: %s", program, err, last)
+}
+
+// copyLog puts a program's messages into our log, and returns the last that
+// was bad.
+func (s *Server) copyLog(ctx context.Context, program string, from io.Reader) (last string) {
+	lines := bufio.NewReaderSize(from, 4096)
+	for {
+		line, _, err := lines.ReadLine()
+		if err != nil {
+			return last
+		}
+		text := message(string(line))
+		switch {
+		case strings.Contains(text, ":FATAL :"), strings.Contains(text, ":MAJ :"), strings.Contains(text, ":CRIT :"), program != "ganesha.nfsd":
+			last = text
+			if ctx.Err() == nil {
+				s.log.Warn(text, "program", program)
+			}
+		default:
+			s.log.Debug(text, "program", program)
+		}
+	}
+}
+
+// message cuts time, host and process off a line of the server's log:
+// "23/11/2026 09:43:35 : epoch 6b040ac7 : vm : nfs-ganesha-24603[main] main :NFS STARTUP :WARN :text".
+func message(line string) string {
+	if parts := strings.SplitN(line, " : ", 4); len(parts) == 4 {
+		line = parts[3]
+	}
+	return strings.ToValidUTF8(line, "?")
+}
