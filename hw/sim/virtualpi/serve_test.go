@@ -5,6 +5,7 @@ package virtualpi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -225,6 +226,8 @@ func (s *site) serveNFS(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return server.Serve(ctx) })
 	g.Go(func() error {
+		ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("it does not come up"))
+		defer cancel()
 		return server.Add(ctx, nfs.Export{ID: s.Host, Dir: s.Root, Path: s.Export, Client: s.Pi})
 	})
 	return g.Wait()
