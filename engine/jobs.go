@@ -342,7 +342,7 @@ var errAgain = errors.New("it is started once more")
 // on with further steps, and only once.
 func (r *rack) bootAgain(j *jobState, failed int) bool {
 	if !j.resumed || j.stop != "" || j.Steps[failed].Name != stepBoot ||
-		j.pi.stage != StageStalled && !(j.pi.stage == StageOff && j.pi.portSeen) {
+		j.pi.stage != StageStalled && (j.pi.stage != StageOff || !j.pi.portSeen) {
 		return false
 	}
 	j.resumed = false

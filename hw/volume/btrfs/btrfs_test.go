@@ -146,3 +146,9 @@ func FuzzEachItem(f *testing.F) {
 		_, _ = eachItem(b, n, func(key, []byte) {})
 	})
 }
+
+// BenchmarkReimage leaves out the export, which costs the same for every driver.
+func BenchmarkReimage(b *testing.B) {
+	d := openTest(b, mount(b, 8<<30), Options{})
+	volumetest.BenchmarkReimage(b, volumetest.Fixture{Driver: d}, nil)
+}

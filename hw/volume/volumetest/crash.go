@@ -189,7 +189,7 @@ func (c Crasher) crashOnce(t *testing.T, state string, op operation, step int) b
 	d := c.Open(t, state, nil)
 	check(t, d.Recover(ctx))
 	got := look(t, d)
-	if got != op.after && !(died && got == before) {
+	if got != op.after && (!died || got != before) {
 		t.Fatalf("after step %d: %s, want %s or %s", step, got, before, op.after)
 	}
 	if died {

@@ -207,6 +207,9 @@ func (s *Server) check(e nfs.Export) error {
 	if err != nil {
 		return err
 	}
+	if on.Subvolume {
+		return fmt.Errorf("%w: %s is a btrfs subvolume, which nfs-ganesha does not find (use the kernel's server, or other volumes)", nfs.ErrNotSupported, e.Dir)
+	}
 	if !on.Whole && !s.cfg.AllowShared {
 		return fmt.Errorf("%w: %s shares its file system, and nfs-ganesha would let its Pi read all of that (keep volumes on LVM, use the kernel's server, or allow it in a lab)",
 			nfs.ErrNotSupported, e.Dir)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -286,7 +285,7 @@ func BenchmarkAddRemove(b *testing.B) {
 		b.Run(fmt.Sprint(others), func(b *testing.B) {
 			s, stop := serve(b, Config{State: b.TempDir(), AllowShared: true})
 			defer stop()
-			s.log = slog.New(slog.NewTextHandler(io.Discard, nil))
+			s.log = slog.New(slog.DiscardHandler)
 			top := b.TempDir()
 			export := func(i int) nfs.Export {
 				dir := filepath.Join(top, fmt.Sprint(i))

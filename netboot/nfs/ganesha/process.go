@@ -67,7 +67,7 @@ func (s *Server) serveOnce(ctx context.Context) error {
 		s.down()
 		cancel()
 		for range running {
-			<-ended
+			_ = <-ended
 		}
 		_ = os.RemoveAll(dir)
 	}()
