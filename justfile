@@ -26,6 +26,10 @@ e2e *args:
 vmtest *args:
     go test -tags vmtest -count=1 -timeout 30m -v {{args}} ./hw/vmtest
 
+# A real Debian booted over the network by a virtual Pi; needs root
+e2e-vm *args:
+    go test -tags e2e -count=1 -timeout 20m -v {{args}} ./hw/sim/virtualpi
+
 # Fuzz one target: just fuzz ./netboot/dhcp FuzzDecide 1m
 fuzz pkg target time="30s":
     go test -run '^$' -fuzz '^{{target}}$' -fuzztime {{time}} {{pkg}}

@@ -67,7 +67,7 @@ func (s *Server) serveOnce(ctx context.Context) error {
 		s.down()
 		cancel()
 		for range running {
-			_ = <-ended
+			<-ended //nolint:errcheck // that they have ended is all
 		}
 		_ = os.RemoveAll(dir)
 	}()
