@@ -18,7 +18,7 @@ var suites = []struct {
 	args      []string
 }{
 	{"picloud/hw/link", "netns", nil},
-	{"picloud/hw/volume/lvmthin", "", nil},
+	{"picloud/hw/volume/lvmthin", "", []string{"-test.bench=Reimage", "-test.benchtime=3x"}},
 	{"picloud/netboot/nfs/knfsd", "", nil},
 }
 
@@ -53,9 +53,9 @@ func TestInGuest(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", s.pkg, err, out)
 		}
-		programs = append(programs, Program{name, file, append([]string{"-test.v", "-test.timeout=8m", "-test.run=" + os.Getenv("PICLOUD_VMTEST_RUN")}, s.args...)})
+		programs = append(programs, Program{name, file, append([]string{"-test.v", "-test.timeout=20m", "-test.run=" + os.Getenv("PICLOUD_VMTEST_RUN")}, s.args...)})
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 	defer cancel()
 	begin = time.Now()
 	results, err := guest.Run(ctx, programs, os.Stdout)

@@ -12,6 +12,9 @@ type FileSystem struct {
 	// else in it. A file handle, which a Pi's root can make up, then names
 	// nothing that is not below the folder.
 	Whole bool
+	// Subvolume is set if the folder is the top of a btrfs subvolume that is
+	// not mounted by itself.
+	Subvolume bool
 	// Kind is its magic number, as statfs(2) lists them.
 	Kind int64
 }
@@ -33,7 +36,14 @@ func FileSystemOf(dir string) (FileSystem, error) {
 	if err := unix.Statx(unix.AT_FDCWD, dir, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_INO, &st); err != nil {
 		return FileSystem{}, &fs.PathError{Op: "statx", Path: dir, Err: err}
 	}
-	const ext4Top = 2 // EXT4_ROOT_INO; a bind mount is the top of a mount, too
+	const (
+		ext4Top  = 2   // EXT4_ROOT_INO; a bind mount is the top of a mount, too
+		btrfsTop = 256 // BTRFS_FIRST_FREE_OBJECTID
+	)
 	mounted := st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
-	return FileSystem{Whole: mounted && sfs.Type == Ext4 && st.Ino == ext4Top, Kind: sfs.Type}, nil
+	return FileSystem{
+		Whole:     mounted && sfs.Type == Ext4 && st.Ino == ext4Top,
+		Subvolume: !mounted && sfs.Type == Btrfs && st.Ino == btrfsTop,
+		Kind:      sfs.Type,
+	}, nil
 }

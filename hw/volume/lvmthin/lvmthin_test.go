@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,8 @@ import (
 
 	"picloud/hw/volume"
 	"picloud/hw/volume/volumetest"
+	"picloud/netboot/nfs"
+	"picloud/netboot/nfs/knfsd"
 )
 
 // The guest of hw/vmtest has an empty disk for us.
@@ -44,7 +47,6 @@ func needGuest(t testing.TB) {
 		if exec.Command("vgs", group).Run() == nil {
 			return
 		}
-		must(t, "modprobe", "dm-thin-pool")
 		must(t, "vgcreate", group, disk)
 	})
 }
@@ -365,5 +367,25 @@ func FuzzReport(f *testing.F) {
 				t.Errorf("%+v", v)
 			}
 		}
+	})
+}
+
+// BenchmarkReimage publishes with the kernel's server.
+func BenchmarkReimage(b *testing.B) {
+	pool, state := newPool(b, "4g"), b.TempDir()
+	d := openTest(b, state, Options{Pool: pool})
+	b.Cleanup(func() { unmountAll(b, state) })
+	s, err := knfsd.Open(knfsd.Config{State: b.TempDir(), Prefix: "/srv/bench"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := context.Background()
+	b.Cleanup(func() {
+		if err := s.Remove(ctx, "pi"); err != nil {
+			b.Error(err)
+		}
+	})
+	volumetest.BenchmarkReimage(b, volumetest.Fixture{Driver: d}, func(ctx context.Context, dir string) error {
+		return s.Add(ctx, nfs.Export{ID: "pi", Dir: dir, Path: "/srv/bench/pi", Client: netip.MustParseAddr("127.64.0.2")})
 	})
 }

@@ -5,6 +5,10 @@
 // A root is bound (mount --bind) at the path that its Pi gives in nfsroot=, so
 // that the path stays the same when a reimage puts another folder there.
 //
+// exportfs reads and writes its whole table, and has the kernel ask rpc.mountd
+// again about every client: with a thousand exports, one more takes 60 ms
+// instead of 12.
+//
 // # What a file handle can reach
 //
 // Whoever is root on a Pi can make up file handles, and the kernel finds a file

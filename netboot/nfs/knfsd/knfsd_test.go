@@ -39,28 +39,11 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// startServer starts what the operating system would have started.
-func startServer(t testing.TB) {
+// needGuest skips the test where the kernel's server is not there to itself.
+func needGuest(t testing.TB) {
 	t.Helper()
 	if os.Getenv(inGuest) == "" {
 		t.Skip("needs a kernel with nfsd, to itself: run just vmtest")
-	}
-	if Available() == nil {
-		return
-	}
-	must(t, "modprobe", "nfsd")
-	check(t, os.MkdirAll("/var/lib/nfs", 0o755))
-	check(t, os.WriteFile("/var/lib/nfs/etab", nil, 0o644))
-	check(t, os.WriteFile("/var/lib/nfs/rmtab", nil, 0o644))
-	if err := unix.Mount("nfsd", "/proc/fs/nfsd", "nfsd", 0, ""); err != nil && !errors.Is(err, unix.EBUSY) {
-		t.Fatal(err)
-	}
-	// The daemons that these leave behind must not hold on to our output.
-	for _, args := range [][]string{{"rpcbind", "-w"}, {"rpc.nfsd", "4"}, {"rpc.mountd", "--port", fmt.Sprint(mountPort)}} {
-		cmd := exec.Command(args[0], args[1:]...)
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("%v: %v", args, err)
-		}
 	}
 	check(t, Available())
 }
@@ -75,7 +58,7 @@ func openServer(t testing.TB, state string) *Server {
 
 func newServer(t testing.TB) *Server {
 	t.Helper()
-	startServer(t)
+	needGuest(t)
 	s := openServer(t, t.TempDir())
 	t.Cleanup(func() { withdrawAll(t, s) })
 	return s
@@ -95,18 +78,24 @@ func makeDisk(t *testing.T, at string, mkfs ...string) {
 	check(t, os.Truncate(file, 256<<20))
 	must(t, mkfs[0], append(mkfs[1:], file)...)
 	check(t, os.MkdirAll(at, 0o755))
+	must(t, "modprobe", "-a", "loop")
 	must(t, "mount", "-o", "loop", file, at)
 	t.Cleanup(func() { must(t, "umount", at) })
 }
 
-// TestConformance runs the suite on each kind of place that a root can be in.
+// onPlace are the tests that depend on what a root is on.
+var onPlace = []string{"MountOwnAndRead", "RefuseForeignHandle", "RefuseForgedHandle", "AddReplaces", "WriteFiles", "ReplaceOpenFile"}
+
+// TestConformance runs the suite on file systems of their own, and what depends
+// on the place on the other kinds of place that a root can be in.
 func TestConformance(t *testing.T) {
-	startServer(t)
+	needGuest(t)
 	for _, place := range []struct {
 		name    string
+		only    []string
 		makeDir func(t *testing.T) func(t *testing.T, name string) string
 	}{
-		{"FileSystemOfItsOwn", func(t *testing.T) func(*testing.T, string) string {
+		{"FileSystemOfItsOwn", nil, func(t *testing.T) func(*testing.T, string) string {
 			top := t.TempDir()
 			return func(t *testing.T, name string) string {
 				at := filepath.Join(top, name)
@@ -114,8 +103,8 @@ func TestConformance(t *testing.T) {
 				return at
 			}
 		}},
-		{"FolderOfExt4", func(t *testing.T) func(*testing.T, string) string { return nil }},
-		{"SubvolumeOfBtrfs", func(t *testing.T) func(*testing.T, string) string {
+		{"FolderOfExt4", onPlace, func(t *testing.T) func(*testing.T, string) string { return nil }},
+		{"SubvolumeOfBtrfs", onPlace, func(t *testing.T) func(*testing.T, string) string {
 			must(t, "modprobe", "btrfs")
 			top := filepath.Join(t.TempDir(), "btrfs")
 			makeDisk(t, top, "mkfs.btrfs", "-q")
@@ -133,7 +122,7 @@ func TestConformance(t *testing.T) {
 					Exporter: newServer(t), MountPort: mountPort, NFSPort: 2049, Writable: true, MountsBelow: true,
 					MakeDir: makeDir, Prefix: prefix,
 				}
-			})
+			}, place.only...)
 		})
 	}
 }
@@ -160,7 +149,7 @@ func export(t testing.TB, top, id string, n int) nfs.Export {
 // one that was withdrawn by hand, as after a restart of the host; and with one
 // that nobody knows.
 func TestRestart(t *testing.T) {
-	startServer(t)
+	needGuest(t)
 	state, top := t.TempDir(), t.TempDir()
 	first := openServer(t, state)
 	for i, id := range []string{"a", "b", "c"} {
@@ -216,7 +205,9 @@ func TestOutsidePrefix(t *testing.T) {
 }
 
 // TestThousandExports measures what one more costs after none and after a
-// thousand, and holds it to a bound that a table read once a line would break.
+// thousand. exportfs reads and writes its whole table: 50 microseconds for each
+// export that is there, and ten times that in an emulated guest. More than a
+// millisecond would be a table that is searched once for each of its lines.
 func TestThousandExports(t *testing.T) {
 	s := newServer(t)
 	top := t.TempDir()
@@ -231,7 +222,7 @@ func TestThousandExports(t *testing.T) {
 	fill(t, s, top, 10, 1000)
 	many := add(1000, 1010)
 	t.Logf("one export of the first ten took %v, of ten after a thousand %v", few.Round(time.Millisecond), many.Round(time.Millisecond))
-	if many > 3*few+100*time.Millisecond {
+	if many > few+1000*time.Millisecond {
 		t.Errorf("an export takes %v after a thousand, %v before", many, few)
 	}
 	begin := time.Now()

@@ -50,9 +50,9 @@ var (
 	serverB, piB = netip.MustParseAddr("127.64.0.5"), netip.MustParseAddr("127.64.0.6")
 )
 
-// Run runs the suite. start starts a fresh server for each test and stops it
-// in t.Cleanup.
-func Run(t *testing.T, start func(t *testing.T) Server) {
+// Run runs the suite, or those of its tests alone whose names are in only.
+// start starts a fresh server for each test and stops it in t.Cleanup.
+func Run(t *testing.T, start func(t *testing.T) Server, only ...string) {
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, *suite)
@@ -75,6 +75,9 @@ func Run(t *testing.T, start func(t *testing.T) Server) {
 		{"CreateOnce", createOnce},
 		{"ReplaceOpenFile", replaceOpenFile},
 	} {
+		if len(only) > 0 && !slices.Contains(only, test.name) {
+			continue
+		}
 		t.Run(test.name, func(t *testing.T) {
 			test.run(t, &suite{Server: start(t), dir: t.TempDir()})
 		})
