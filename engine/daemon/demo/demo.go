@@ -185,7 +185,7 @@ func Configure(inv sim.Inventory, state string, speed float64, client ClientPort
 	c := config.Default()
 	c.Rack, c.State = inv.Rack, state
 	hasten := func(d, least time.Duration) time.Duration { return max(least, time.Duration(float64(d)/speed)) }
-	c.Boot.Limits = engine.DefaultLimits().Scale(speed, 6*time.Second)
+	c.Boot.Limits = engine.DefaultLimits().Scale(speed, 12*time.Second)
 	c.Boot.Hold = hasten(c.Boot.Hold, 100*time.Millisecond)
 	c.Boot.Starting = 32
 	c.DHCP = config.DHCP{
