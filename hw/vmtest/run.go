@@ -19,7 +19,7 @@ import (
 )
 
 // Program is an executable file that the guest runs. It must be linked
-// statically, or against what the guest has.
+// statically, or against what the guest has. It has an empty disk to itself.
 type Program struct {
 	Name string // letters, digits and hyphens
 	File string // on the host
@@ -32,14 +32,18 @@ type Result struct {
 	Exit int // its exit code; -1 if the guest ended before it did
 }
 
-// Inside is set, to "1", in the environment of all that runs in the guest.
+// Inside is set in the environment of a program that runs in the guest: to its
+// disk, such as /dev/vdc.
 const Inside = "PICLOUD_VMTEST"
 
-// scratch is the size of the empty disk /dev/vdc, in bytes. It is sparse.
+// scratch is the size of a program's disk, in bytes. It is sparse.
 const scratch = 8 << 30
 
-// Run starts the guest, runs the programs one after the other and copies what
-// they print to output. An error means that the guest did not come up or did
+// maxPrograms is how many disks there are letters for.
+const maxPrograms = 20
+
+// Run starts the guest, runs the programs at the same time and copies what
+// they print to output, each line behind the program's name. An error means that the guest did not come up or did
 // not end; a program that fails is a Result. When ctx ends, so does the guest.
 func (g *Guest) Run(ctx context.Context, programs []Program, output io.Writer) ([]Result, error) {
 	dir, err := os.MkdirTemp("", "picloud-vmtest-")
@@ -57,20 +61,27 @@ func (g *Guest) Run(ctx context.Context, programs []Program, output io.Writer) (
 
 func (g *Guest) run(ctx context.Context, dir string, programs []Program, output io.Writer) ([]Result, error) {
 	// A line of this mark is ours and not a program's.
+	if len(programs) > maxPrograms {
+		return nil, fmt.Errorf("%d programs: want at most %d", len(programs), maxPrograms)
+	}
 	mark := "vmtest-" + rand.Text()
 	tests := filepath.Join(dir, "tests")
 	if err := fill(tests, mark, programs); err != nil {
 		return nil, err
 	}
-	disks := []string{filepath.Join(g.dir, "disk"), filepath.Join(dir, "tests.img"), filepath.Join(dir, "scratch.img")}
+	disks := []string{filepath.Join(g.dir, "disk"), filepath.Join(dir, "tests.img")}
 	if err := makeDisk(ctx, disks[1], 1<<30, tests); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(os.WriteFile(disks[2], nil, 0o600), os.Truncate(disks[2], scratch)); err != nil {
-		return nil, err
+	for _, p := range programs {
+		disk := filepath.Join(dir, p.Name+".img")
+		if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, scratch)); err != nil {
+			return nil, err
+		}
+		disks = append(disks, disk)
 	}
 	args := []string{
-		"-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1536", "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot",
+		"-accel", "tcg,thread=multi", "-cpu", "max", "-m", "2048", "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(g.dir, "vmlinuz"), "-initrd", filepath.Join(g.dir, "initrd"),
 		"-append", "console=ttyS0 quiet panic=-1 root=/dev/vda rw net.ifnames=0 init=/sbin/vmtest-init",
 		"-serial", "file:" + filepath.Join(dir, "kernel.log"), "-chardev", "stdio,id=out,signal=off", "-serial", "chardev:out",
@@ -112,8 +123,8 @@ func fill(dir, mark string, programs []Program) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	script := "exec >/dev/ttyS1 2>&1 </dev/null\nstty -F /dev/ttyS1 -opost\nip link set lo up\nexport HOME=/root " + Inside + "=1\n"
-	for _, p := range programs {
+	script := "exec >/dev/ttyS1 2>&1 </dev/null\nstty -F /dev/ttyS1 -opost\nip link set lo up\nexport HOME=/root\n"
+	for i, p := range programs {
 		data, err := os.ReadFile(p.File)
 		if err != nil {
 			return err
@@ -121,13 +132,14 @@ func fill(dir, mark string, programs []Program) error {
 		if err := os.WriteFile(filepath.Join(dir, p.Name), data, 0o755); err != nil {
 			return err
 		}
-		line := "cd /tmp; " + quote("/tests/"+p.Name)
+		line := fmt.Sprintf("%s=/dev/vd%c %s", Inside, 'c'+i, quote("/tests/"+p.Name))
 		for _, a := range p.Args {
 			line += " " + quote(a)
 		}
-		script += fmt.Sprintf("%s; code=$?\necho; echo %s %s $code\n", line, mark, p.Name)
+		script += fmt.Sprintf("(cd /tmp; { %s 2>&1; echo $? > /tmp/%s.code; } | sed -u 's/^/%s: /'; echo %s %s $(cat /tmp/%s.code)) &\n",
+			line, p.Name, p.Name, mark, p.Name, p.Name)
 	}
-	return os.WriteFile(filepath.Join(dir, "run"), []byte(script+"echo "+mark+" end\n"), 0o755)
+	return os.WriteFile(filepath.Join(dir, "run"), []byte(script+"wait\necho "+mark+" end\n"), 0o755)
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,6 +33,8 @@ type Crasher struct {
 	// stands for a process that dies.
 	Open      func(t *testing.T, state string, step func(string)) volume.Driver
 	ImageSize int64
+	// Only are the names of the operations to crash; nil means all.
+	Only []string
 }
 
 // RunCrashes kills a process (SIGKILL) at each step of each operation that
@@ -51,6 +54,9 @@ func RunCrashes(t *testing.T, c Crasher) {
 	check(t, importDemo(t.Context(), d, c.ImageSize))
 	check(t, makeVolume(t.Context(), d, c.ImageSize))
 	for _, op := range operations {
+		if len(c.Only) > 0 && !slices.Contains(c.Only, op.name) {
+			continue
+		}
 		ok := t.Run(op.name, func(t *testing.T) {
 			for step := 1; c.crashOnce(t, state, op, step); step++ {
 				if step > 50 {

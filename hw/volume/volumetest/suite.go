@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -28,9 +29,9 @@ type Fixture struct {
 	NearlyFull func(t *testing.T) volume.Driver
 }
 
-// Run runs the suite. open makes a fresh fixture for each test and cleans up
-// by t.Cleanup.
-func Run(t *testing.T, open func(t *testing.T) Fixture) {
+// Run runs the suite, or those of its tests alone whose names are in only. open
+// makes a fresh fixture for each test and cleans up by t.Cleanup.
+func Run(t *testing.T, open func(t *testing.T) Fixture, only ...string) {
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, Fixture)
@@ -59,6 +60,9 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 		{"NearlyFull", nearlyFull},
 		{"RecoverKeepsAll", recoverKeepsAll},
 	} {
+		if len(only) > 0 && !slices.Contains(only, test.name) {
+			continue
+		}
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
 	}
 }
