@@ -11,6 +11,8 @@ type Command struct {
 	Actor   Actor
 	Targets []Target
 	Image   string    // reimage: "" = the image it has
+	To      PiName    // move: the Pi that the server goes to, "" = a spare that the engine picks
+	Size    int64     // resize: bytes
 	Passed  GuardKind // the guard the actor passed
 	Typed   string    // what was typed for GuardName: the Pi's name, or "VERB COUNT" for many
 	Reason  string

@@ -21,6 +21,7 @@ type Config struct {
 	Hold      time.Duration // how long a cycle keeps the port off
 	Starting  int           // how many Pis may be between power-on and kernel at once
 	Failures  int           // a batch stops after so many failed jobs
+	Keep      time.Duration // how long a former root is kept, 0 = until the next reimage
 	Publish   time.Duration // shortest time between two snapshots
 	// Stage is told of every change of a Pi's stage, in order, by the engine's
 	// own goroutine: it must not block. May be nil.

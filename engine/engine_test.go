@@ -275,7 +275,7 @@ func (b *bench) boot(ctx context.Context, id PortID) {
 	}
 }
 
-func (b *bench) Clone(ctx context.Context, image, volume string, progress func(done, total int64)) error {
+func (b *bench) Clone(ctx context.Context, image, volume string, _ int64, progress func(done, total int64)) error {
 	b.note("clone %s %s", image, volume)
 	for i := range int64(4) {
 		progress(i, 4)
@@ -289,17 +289,27 @@ func (b *bench) Clone(ctx context.Context, image, volume string, progress func(d
 	return nil
 }
 
-func (b *bench) Personalise(_ context.Context, volume string, who Person) error {
+func (b *bench) Personalise(_ context.Context, volume string, who Person) ([]HostKey, error) {
 	b.note("personalise %s %s", volume, who.Hostname)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.roots[volume] = who
+	return []HostKey{{Type: "ssh-ed25519", Fingerprint: "SHA256:" + volume}}, nil
+}
+
+func (b *bench) Grow(_ context.Context, volume string, size int64) error {
+	b.note("grow %s %d", volume, size)
 	return nil
 }
 
-func (b *bench) Publish(_ context.Context, pi Pi, volume string) error {
+func (b *bench) Rescue(_ context.Context, pi Pi, image string, who Person) ([]HostKey, error) {
+	b.note("rescue %s %s %s", pi.Name, image, who.Hostname)
+	return []HostKey{{Type: "ssh-ed25519", Fingerprint: "SHA256:rescue"}}, nil
+}
+
+func (b *bench) Publish(_ context.Context, pi Pi, volume string) (string, error) {
 	b.note("publish %s %s", pi.Name, volume)
-	return nil
+	return "export of " + volume, nil
 }
 
 func (b *bench) Withdraw(_ context.Context, pi Pi) error { b.note("withdraw %s", pi.Name); return nil }

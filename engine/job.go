@@ -28,6 +28,8 @@ type Job struct {
 	Actor   string
 	Image   string // reimage: what the new root is made from
 	Volume  string // the root this job brings to the Pi
+	To      PiName // move: where the server goes to
+	Size    int64  // resize: bytes
 	State   JobState
 	Step    int // index into Steps of the one running or to run next
 	Steps   []Step

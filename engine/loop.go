@@ -116,7 +116,7 @@ func (r *rack) publishRoots(ctx context.Context, list []*piState) {
 		pi := p.Pi
 		wg.Go(func() {
 			defer func() { <-slots }()
-			if err := r.e.cfg.Roots.Publish(ctx, pi, pi.Volume); err != nil {
+			if _, err := r.e.cfg.Roots.Publish(ctx, pi, pi.Volume); err != nil {
 				mu.Lock()
 				failed[pi.Name] = err
 				mu.Unlock()

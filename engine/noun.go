@@ -84,6 +84,8 @@ type Pi struct {
 	Image   string // the image Volume was made from
 	// FormerImage is the image Former was made from.
 	FormerImage string
+	// Rescue makes it boot the small system in memory instead of its root.
+	Rescue bool
 }
 
 // Rented tells whether a customer has this Pi.
@@ -94,6 +96,11 @@ type Server struct {
 	Name  string
 	Owner string
 	Keys  []string // authorized_keys lines of root
+	// Address is its public IPv6 address with the length of its prefix, and
+	// Gateway the next hop; they go along when it moves. Zero = none.
+	Address netip.Prefix
+	Gateway netip.Addr
+	Disk    int64 // bytes that its root may hold, 0 = as its image
 }
 
 // Switch is a PoE switch as the rack is wired.
@@ -130,6 +137,15 @@ type Volume struct {
 	State   VolumeState
 	Created time.Time
 	Changed time.Time
+	// Size is how many bytes it was made or grown to hold, 0 = as its image.
+	Size     int64
+	HostKeys []HostKey // of its SSH server, as picloud made them
+}
+
+// HostKey is the public half of what an SSH server proves itself by.
+type HostKey struct {
+	Type        string // ssh-ed25519
+	Fingerprint string // SHA256:..., as ssh shows it
 }
 
 // Layout is the rack as its configuration describes it.

@@ -14,6 +14,31 @@ type Observation struct {
 	TFTP   *TFTPSeen
 	NFS    *NFSSeen
 	SSH    *SSHSeen
+	Space  *SpaceSeen
+}
+
+// SpaceSeen is how much room the roots take.
+type SpaceSeen struct {
+	Err    string // "" = all of it could be told
+	Driver string // what keeps the volumes: lvm, btrfs, folder
+	Copies bool   // a new root copies every file, which takes time and room
+	Quota  bool   // a volume has a size that it cannot outgrow
+	Pool   PoolReading
+	// Volumes are those that were looked at; others are as they were.
+	Volumes map[string]VolumeUse
+}
+
+// PoolReading is the room that all volumes share.
+type PoolReading struct {
+	Size, Used int64   // bytes
+	Metadata   float64 // how much of the room for metadata is used, 0 to 1; 0 = it has none of its own
+	NearlyFull bool    // no new root is made, so that those there can go on
+}
+
+// VolumeUse is the room of one volume, in bytes.
+type VolumeUse struct {
+	Size int64 // that it may hold, 0 = no limit
+	Used int64
 }
 
 // SwitchReading is a poll of a switch, or the news that a poll failed.

@@ -23,6 +23,10 @@ type work struct {
 	person  Person
 	discard []string // volumes to remove
 	reading *PortReading
+	size    int64 // of a new root
+	// What the steps found out.
+	hostKeys []HostKey
+	export   string
 	percent func(done, total int64)
 }
 
@@ -63,10 +67,12 @@ const (
 
 var stepDefs = map[string]stepDef{
 	stepClone: {run: func(ctx context.Context, e *Engine, w *work) error {
-		return e.cfg.Roots.Clone(ctx, w.job.Image, w.job.Volume, w.percent)
+		return e.cfg.Roots.Clone(ctx, w.job.Image, w.job.Volume, w.size, w.percent)
 	}},
 	stepPersonalise: {run: func(ctx context.Context, e *Engine, w *work) error {
-		return e.cfg.Roots.Personalise(ctx, w.job.Volume, w.person)
+		var err error
+		w.hostKeys, err = e.cfg.Roots.Personalise(ctx, w.job.Volume, w.person)
+		return err
 	}},
 	stepPowerOff: {run: setPower(false), apply: applyPowerOff},
 	stepHold: {waits: true, run: func(ctx context.Context, e *Engine, _ *work) error {
@@ -77,7 +83,9 @@ var stepDefs = map[string]stepDef{
 		if w.pi.Volume == "" {
 			return nil
 		}
-		return e.cfg.Roots.Publish(ctx, w.pi, w.pi.Volume)
+		var err error
+		w.export, err = e.cfg.Roots.Publish(ctx, w.pi, w.pi.Volume)
+		return err
 	}},
 	stepWithdraw: {run: func(ctx context.Context, e *Engine, w *work) error {
 		return e.cfg.Roots.Withdraw(ctx, w.pi)

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 )
 
@@ -89,15 +90,24 @@ type Power interface {
 // Roots makes, publishes and removes the roots that Pis boot from. Every call
 // is idempotent, since a step is run again after a crash.
 type Roots interface {
-	// Clone makes volume from image, whole or not at all. progress may be nil.
-	Clone(ctx context.Context, image, volume string, progress func(done, total int64)) error
-	// Personalise writes the host name and keys of whoever has the Pi.
-	Personalise(ctx context.Context, volume string, who Person) error
+	// Clone makes volume from image with room for size bytes (0: as much as
+	// the image has), whole or not at all. progress may be nil.
+	Clone(ctx context.Context, image, volume string, size int64, progress func(done, total int64)) error
+	// Personalise writes what is the own of whoever has the Pi, and returns
+	// the SSH host keys that the root has.
+	Personalise(ctx context.Context, volume string, who Person) ([]HostKey, error)
 	// Publish exports volume to the Pi's address and withdraws any other
-	// export of that Pi.
-	Publish(ctx context.Context, pi Pi, volume string) error
+	// export of that Pi. It returns the export as people know it.
+	Publish(ctx context.Context, pi Pi, volume string) (export string, err error)
 	// Withdraw ends every export of the Pi.
 	Withdraw(ctx context.Context, pi Pi) error
+	// Grow gives a volume room for size bytes, also while its Pi runs. One
+	// that has just as much is no error.
+	Grow(ctx context.Context, volume string, size int64) error
+	// Rescue makes what the Pi boots in rescue mode: a small system in memory
+	// that lets who in and has volume mounted. image is what it is built from.
+	// It returns the SSH host keys that the small system shows.
+	Rescue(ctx context.Context, pi Pi, image string, who Person) ([]HostKey, error)
 	// Remove deletes a volume; one that is not there is no error.
 	Remove(ctx context.Context, volume string) error
 }
@@ -106,4 +116,6 @@ type Roots interface {
 type Person struct {
 	Hostname string
 	Keys     []string
+	Address  netip.Prefix // public IPv6 address, zero = none
+	Gateway  netip.Addr
 }

@@ -18,6 +18,8 @@ type Snapshot struct {
 	Log      []LogLine    // the newest lines, newest first
 	Warnings []string     // what is wrong with the service itself
 	Images   []Image
+	Space    SpaceSeen // Volumes is nil here; see PiView
+	SpaceAt  time.Time // when Space was looked at, zero = never
 
 	index map[PiName]int
 }
@@ -101,8 +103,16 @@ type PiView struct {
 	LastStage  Stage     // when Stage is unknown or stalled: the one before
 	Diagnosis  Diagnosis // when stalled
 	Root       string
+	RootVolume VolumeView
 	Former     string // what undo brings back
-	Image      string
+	// FormerVolume is Former's; it became the former root at its Changed.
+	FormerVolume VolumeView
+	FormerUntil  time.Time // when Former is given up, zero = never
+	Image        string
+	Export       string // what is exported to it, "" = nothing
+	ExportErr    string // why its root is not exported
+	Rescue       bool   // it boots the small system in memory
+	RescueKeys   []HostKey
 	Job        *JobView // not ended job, nil = none
 	Boot       *Boot    // the current or last boot, nil = none seen
 	NFS        NFSSeen
@@ -111,12 +121,22 @@ type PiView struct {
 	SeenAt     time.Time
 }
 
+// VolumeView is a volume of a Pi in a snapshot.
+type VolumeView struct {
+	Created  time.Time
+	Changed  time.Time // when it became what it is
+	HostKeys []HostKey
+	Use      VolumeUse
+	UseAt    time.Time // when Use was looked at, zero = never
+}
+
 // JobView is a job in a snapshot.
 type JobView struct {
 	ID      int64
 	Batch   int64
 	Verb    string
 	Pi      PiName
+	To      PiName // move
 	Actor   string
 	State   JobState
 	Step    string // name of the step running or next
@@ -145,6 +165,7 @@ type BootEntry struct {
 	Volume  string // "" = it gets no boot files
 	Image   string
 	Host    string
+	Rescue  bool // it boots the small system in memory
 	Allowed bool // its life-cycle lets it boot
 }
 

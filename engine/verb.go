@@ -14,6 +14,11 @@ const (
 	VerbReady   VerbName = "ready"
 	VerbAdopt   VerbName = "adopt"
 	VerbCancel  VerbName = "cancel"
+	VerbMove    VerbName = "move"
+	VerbResize  VerbName = "resize"
+	VerbRescue  VerbName = "rescue"
+	// VerbUnrescue is rescue's opposite.
+	VerbUnrescue VerbName = "unrescue"
 )
 
 // Verb is one row of the table that the keys, the footer, the help, the ":"

@@ -17,6 +17,7 @@ type Config struct {
 	TFTP     TFTP
 	NFS      NFS
 	Volumes  Volumes
+	Guest    Guest
 	SSH      SSH
 	Guard    []Guard // one per verb of engine.Verbs, in that order
 	Switches []Switch
@@ -74,6 +75,16 @@ type NFS struct {
 type Volumes struct {
 	Driver     string // how; see Known
 	NearlyFull int    // per cent of the disk at which no new root is made
+	KeepDays   int    // how long a former root is kept; 0 = until the next reimage
+	Group      string // lvm: the volume group
+	Pool       string // lvm: the thin pool in it
+	DiskGB     int    // size of a root, in 10^9 bytes, unless its server has another
+}
+
+// Guest is what is written into every root.
+type Guest struct {
+	Resolvers []netip.Addr // DNS servers; for servers with IPv6 only, ones that do DNS64 (RFC 6147)
+	TimeZone  string       // of the tz database, "" = the image's
 }
 
 // SSH sets the probe that tells that a Pi is up.
@@ -152,6 +163,11 @@ type Server struct {
 	Owner string
 	Pi    engine.PiName
 	Keys  []string // authorized_keys lines of root
+	// Address is its public IPv6 address with the length of the prefix that its
+	// Pi has on the wire; Gateway is the next hop.
+	Address netip.Prefix
+	Gateway netip.Addr
+	DiskGB  int // size of its root, in 10^9 bytes; 0 = volumes.disk_gb
 }
 
 // BuiltinImage is the name of the image that the program carries in itself.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"path/filepath"
@@ -75,29 +76,40 @@ func fillBuiltin(ctx context.Context, dir string) error {
 }
 
 // Clone is engine.Roots'.
-func (r *roots) Clone(ctx context.Context, image, volume string, progress func(done, total int64)) error {
+func (r *roots) Clone(ctx context.Context, image, volume string, _ int64, progress func(done, total int64)) error {
 	return r.volumes.Clone(ctx, image, volume, progress)
 }
 
 // Personalise is engine.Roots'.
-func (r *roots) Personalise(_ context.Context, volume string, who engine.Person) error {
+func (r *roots) Personalise(_ context.Context, volume string, who engine.Person) ([]engine.HostKey, error) {
 	dir, err := r.volumes.Path(volume)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return rootfs.Personalise(dir, rootfs.Person{Hostname: who.Hostname, AuthorizedKeys: who.Keys})
+	return nil, rootfs.Personalise(dir, rootfs.Person{Hostname: who.Hostname, AuthorizedKeys: who.Keys})
 }
 
 // Publish is engine.Roots'. The export's name is the Pi's: a new root replaces
 // the former under the same path.
-func (r *roots) Publish(ctx context.Context, pi engine.Pi, volume string) error {
+func (r *roots) Publish(ctx context.Context, pi engine.Pi, volume string) (string, error) {
 	dir, err := r.volumes.Path(volume)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return r.exports.Add(ctx, nfs.Export{
+	e := nfs.Export{
 		ID: string(pi.Name), Dir: dir, Path: r.exportPath(pi.Name), Client: pi.Segment.Addr.Addr(), ReadOnly: true,
-	})
+	}
+	return fmt.Sprintf("%s:%s", pi.Segment.Server, e.Path), r.exports.Add(ctx, e)
+}
+
+// Grow is engine.Roots'.
+func (r *roots) Grow(ctx context.Context, volume string, size int64) error {
+	return r.volumes.Grow(ctx, volume, size)
+}
+
+// Rescue is engine.Roots'.
+func (r *roots) Rescue(context.Context, engine.Pi, string, engine.Person) ([]engine.HostKey, error) {
+	return nil, errors.ErrUnsupported
 }
 
 // Withdraw is engine.Roots'.
