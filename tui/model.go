@@ -21,9 +21,13 @@ type Options struct {
 	ASCII    bool             // no character beyond ASCII
 	ReadOnly bool             // no verb, whatever the actor's role
 	Idle     time.Duration    // without a key, after which it turns read-only; 0 = 10 minutes
+	Leave    time.Duration    // without a key, after which it closes; 0 = never
 	Now      func() time.Time // nil = time.Now
 	Width    int              // of a terminal that cannot be asked for its size, 0 = ask
 	Height   int
+
+	Sizes  <-chan Size         // later sizes of such a terminal; nil = it keeps its size
+	Actors <-chan engine.Actor // the same actor in another role; nil = it never changes
 }
 
 const (
@@ -188,7 +192,9 @@ func newInput() textinput.Model {
 }
 
 // Init starts waiting for snapshots and seconds.
-func (m *Model) Init() tea.Cmd { return tea.Batch(m.waitSnapshot(), m.waitSecond()) }
+func (m *Model) Init() tea.Cmd {
+	return tea.Batch(m.waitSnapshot(), m.waitSecond(), m.waitSize(), m.waitActor())
+}
 
 // Update takes one message. It does nothing that could block.
 func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
@@ -216,7 +222,14 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 		return tea.Batch(m.take(msg.snap), m.waitSnapshot())
 	case secondMsg:
 		m.second()
+		if m.left() {
+			return tea.Quit
+		}
 		return m.waitSecond()
+	case sizeMsg:
+		return m.newSize(msg.size)
+	case actorMsg:
+		return m.newActor(msg.actor)
 	case guardMsg:
 		return m.guardTick(msg.serial)
 	case doneMsg:
