@@ -271,7 +271,6 @@ func (s *Server) mainConfig() string {
 	Protocols = 3;
 	NFS_Port = %d;
 	MNT_Port = %d;
-	Bind_addr = 0.0.0.0;
 	Enable_UDP = false;
 	Enable_NLM = false;
 	Enable_RQUOTA = false;
