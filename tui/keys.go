@@ -60,7 +60,7 @@ func bindings() []binding {
 		{[]string{"2"}, "2", "the Pis", "", 0, inRows | inDetail, goTo(viewPis)},
 		{[]string{"3"}, "3", "the jobs", "", 0, inRows | inDetail, goTo(viewJobs)},
 		{[]string{"4"}, "4", "the log", "", 0, inRows | inDetail, goTo(viewLog)},
-		{[]string{"m"}, "m", "mouse on or off", "", 0, inRows | inDetail, do((*Model).toggleMouse)},
+		{[]string{"M"}, "M", "mouse on or off", "", 0, inRows | inDetail, do((*Model).toggleMouse)},
 		{[]string{"r"}, "r", "act again after the console fell to read-only", "", 0, inRows | inDetail, do((*Model).readWrite)},
 		{[]string{"?"}, "?", "this help", "help", 0, inAll &^ inHelp, do(func(m *Model) { m.help = &help{} })},
 		{[]string{"?"}, "?", "close the help", "", 0, inHelp, do(func(m *Model) { m.help = nil })},
@@ -394,7 +394,7 @@ func (m *Model) toggleFaults() {
 func (m *Model) toggleMouse() {
 	m.mouse = !m.mouse
 	if m.mouse {
-		m.say(plain, "mouse on: a click selects, the wheel scrolls; m gives it back to the terminal")
+		m.say(plain, "mouse on: a click selects, the wheel scrolls; M gives it back to the terminal")
 	} else {
 		m.say(plain, "mouse off")
 	}

@@ -88,15 +88,16 @@ func fill(items []string, width int) []string {
 	return lines
 }
 
-// appendAge writes a duration in at most four characters.
+// appendAge writes a duration in at most four characters, in the largest unit
+// that it has one of.
 func appendAge(b []byte, d time.Duration) []byte {
 	d = max(d, 0)
 	switch {
-	case d < 100*time.Second:
+	case d < time.Minute:
 		return append(strconv.AppendInt(b, int64(d/time.Second), 10), 's')
-	case d < 100*time.Minute:
+	case d < time.Hour:
 		return append(strconv.AppendInt(b, int64(d/time.Minute), 10), 'm')
-	case d < 72*time.Hour:
+	case d < 24*time.Hour:
 		return append(strconv.AppendInt(b, int64(d/time.Hour), 10), 'h')
 	}
 	return append(strconv.AppendInt(b, min(int64(d/(24*time.Hour)), 999), 10), 'd')

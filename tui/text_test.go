@@ -38,8 +38,8 @@ func TestAge(t *testing.T) {
 		d    time.Duration
 		want string
 	}{
-		{-time.Second, "0s"}, {999 * time.Millisecond, "0s"}, {99 * time.Second, "99s"}, {100 * time.Second, "1m"},
-		{99 * time.Minute, "99m"}, {100 * time.Minute, "1h"}, {71 * time.Hour, "71h"}, {72 * time.Hour, "3d"}, {1 << 62, "999d"},
+		{-time.Second, "0s"}, {999 * time.Millisecond, "0s"}, {59 * time.Second, "59s"}, {60 * time.Second, "1m"}, {119 * time.Second, "1m"},
+		{3599 * time.Second, "59m"}, {60 * time.Minute, "1h"}, {24*time.Hour - 1, "23h"}, {24 * time.Hour, "1d"}, {72 * time.Hour, "3d"}, {1 << 62, "999d"},
 	}
 	for _, tt := range tests {
 		if got := age(tt.d); got != tt.want {

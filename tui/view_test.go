@@ -298,8 +298,8 @@ func TestKeysMove(t *testing.T) {
 		{"!", func(m *Model) any { return m.faults }, true},
 		{"! esc", func(m *Model) any { return m.faults }, false},
 		{"w", func(m *Model) any { return m.wide }, true},
-		{"m", func(m *Model) any { return m.View().MouseMode }, tea.MouseModeCellMotion},
-		{"m m", func(m *Model) any { return m.View().MouseMode }, tea.MouseModeNone},
+		{"M", func(m *Model) any { return m.View().MouseMode }, tea.MouseModeCellMotion},
+		{"M M", func(m *Model) any { return m.View().MouseMode }, tea.MouseModeNone},
 		{"f", func(m *Model) any { return m.frozenAt.IsZero() }, false},
 		{"f f", func(m *Model) any { return m.frozenAt.IsZero() }, true},
 		{"s p", func(m *Model) any { return orderings[m.order].name }, "port"},
@@ -405,7 +405,7 @@ func TestMouse(t *testing.T) {
 		if c.m.row != 0 {
 			t.Error("a click selected although the mouse is off")
 		}
-		c.press("m")
+		c.press("M")
 		c.update(tea.MouseClickMsg{X: 10, Y: 15})
 		if c.m.row != 2 {
 			t.Errorf("row %d, want 2", c.m.row)
