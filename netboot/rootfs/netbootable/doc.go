@@ -77,14 +77,11 @@ func Apply(ctx context.Context, top string, o Options) (Result, error) {
 	if !commentForm.MatchString(o.Comment) {
 		return Result{}, fmt.Errorf("netbootable: apply to %s: %w: comment %.150q", top, ErrInvalidOption, o.Comment)
 	}
-	root, err := os.OpenRoot(top)
+	root, err := openTop(top)
 	if err != nil {
 		return Result{}, fmt.Errorf("netbootable: apply: %w", err)
 	}
 	defer root.Close()
-	if info, err := root.Lstat("etc"); err != nil || !info.IsDir() {
-		return Result{}, fmt.Errorf("netbootable: apply to %s: %w", top, ErrNotRoot)
-	}
 	j := &job{root: root, o: o, dirs: map[string]bool{}}
 	j.Layout = inspect(root)
 	if err := j.run(ctx); err != nil {
@@ -93,6 +90,31 @@ func Apply(ctx context.Context, top string, o Options) (Result, error) {
 	j.Boot = chooseBoot(root, j.Layout)
 	j.Warnings = append(j.Warnings, j.Boot.warnings(j.Layout)...)
 	return j.Result, nil
+}
+
+// Look tells what the kernel's command line and config.txt of the root in folder
+// top need, and changes nothing. Whoever is root on the Pi may have installed
+// another kernel since [Apply]: a boot folder is right for as long as this has
+// not changed. Errors: [ErrNotRoot], or what the file system said.
+func Look(top string) (Boot, error) {
+	root, err := openTop(top)
+	if err != nil {
+		return Boot{}, fmt.Errorf("netbootable: look: %w", err)
+	}
+	defer root.Close()
+	return chooseBoot(root, inspect(root)), nil
+}
+
+// openTop opens a folder that is a root.
+func openTop(top string) (*os.Root, error) {
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := root.Lstat("etc"); err != nil || !info.IsDir() {
+		return nil, errors.Join(fmt.Errorf("%s: %w", top, ErrNotRoot), root.Close())
+	}
+	return root, nil
 }
 
 // job is one run of [Apply].

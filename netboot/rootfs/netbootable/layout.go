@@ -2,6 +2,7 @@ package netbootable
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -79,6 +80,21 @@ func inspect(root *os.Root) Layout {
 	return l
 }
 
+// Inspect tells what the root in folder top has, and how its kernel boots from
+// NFS, without changing anything. Errors: [ErrNotRoot], or the file system's.
+func Inspect(top string) (Layout, Boot, error) {
+	root, err := os.OpenRoot(top)
+	if err != nil {
+		return Layout{}, Boot{}, fmt.Errorf("netbootable: inspect: %w", err)
+	}
+	defer root.Close()
+	if info, err := root.Lstat("etc"); err != nil || !info.IsDir() {
+		return Layout{}, Boot{}, fmt.Errorf("netbootable: inspect %s: %w", top, ErrNotRoot)
+	}
+	l := inspect(root)
+	return l, chooseBoot(root, l), nil
+}
+
 // Boot is what the kernel's command line and config.txt of a root need.
 type Boot struct {
 	// Initramfs tells who mounts the root: Debian's initramfs, or the kernel
@@ -90,6 +106,10 @@ type Boot struct {
 	// Kernel is the kernel's file in BootDir if it is not one that the firmware
 	// looks for, and InitramfsFile the initramfs that goes with it.
 	Kernel, InitramfsFile string
+	// Folders are further folders of the root with boot files of that kernel and
+	// the firmware, for what BootDir does not have: where Debian's packages put
+	// them, from where raspi-firmware copies them.
+	Folders []string
 	// KernelArgs are words for the command line.
 	KernelArgs []string
 	// ConfigLines are lines for config.txt.
@@ -106,6 +126,7 @@ func chooseBoot(root *os.Root, l Layout) Boot {
 		// It would otherwise take the kernel's ip= for its own to configure.
 		b.KernelArgs = append(b.KernelArgs, "network-config=disabled")
 	}
+	b.addFolder(root, "usr/lib/raspi-firmware")
 	builtin, module := kernels(root)
 	pis := piKernel(root, l.BootDir)
 	switch {
@@ -126,18 +147,45 @@ func chooseBoot(root *os.Root, l Layout) Boot {
 	if !b.Initramfs {
 		versions = builtin
 	}
-	for _, v := range versions {
-		for _, dir := range []string{l.BootDir, "boot"} {
-			if b.Kernel == "" && has(root, path.Join(dir, "vmlinuz-"+v)) {
-				b.Kernel = "vmlinuz-" + v
-				if b.Initramfs && has(root, path.Join(dir, "initrd.img-"+v)) {
-					b.InitramfsFile = "initrd.img-" + v
-					b.ConfigLines = []string{"initramfs " + b.InitramfsFile + " followkernel"}
-				}
-			}
-		}
+	inBoot := func(name string) bool {
+		return hasAny(root, path.Join(l.BootDir, name), path.Join("boot", name))
 	}
+	versions = slices.DeleteFunc(versions, func(v string) bool { return !inBoot("vmlinuz-" + v) })
+	if len(versions) == 0 {
+		return b
+	}
+	if !b.Initramfs {
+		b.useKernel(root, versions[0], false)
+		return b
+	}
+	// The initramfs is made last: a kernel without one is being installed.
+	whole := slices.IndexFunc(versions, func(v string) bool { return inBoot("initrd.img-" + v) })
+	b.useKernel(root, versions[max(whole, 0)], whole >= 0)
 	return b
+}
+
+// useKernel names the kernel of a version and what goes with it.
+func (b *Boot) useKernel(root *os.Root, version string, initramfs bool) {
+	b.Kernel = "vmlinuz-" + version
+	if initramfs {
+		b.InitramfsFile = "initrd.img-" + version
+		b.ConfigLines = []string{"initramfs " + b.InitramfsFile + " followkernel"}
+	}
+	// Those of 64-bit kernels are in a folder for each maker of processors.
+	trees := "usr/lib/linux-image-" + version
+	if !b.addFolder(root, trees+"/broadcom") {
+		b.addFolder(root, trees)
+	}
+}
+
+// addFolder adds one that is there.
+func (b *Boot) addFolder(root *os.Root, dir string) bool {
+	info, err := root.Stat(dir)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	b.Folders = append(b.Folders, dir)
+	return true
 }
 
 // piKernels are what the firmware looks for without a kernel= in config.txt.

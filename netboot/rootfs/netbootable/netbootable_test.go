@@ -174,6 +174,19 @@ var plainDebian = base.with(files{
 	"etc/fstab": "UUID=0-1 / ext4 defaults 0 1\n/dev/sda2 none swap sw 0 0\n/swapfile none swap sw 0 0\nserver:/home /home nfs defaults 0 0\n",
 })
 
+// debianForPi is plainDebian with the package that fills a Pi's boot partition,
+// as the images of raspi.debian.net have it.
+var debianForPi = plainDebian.with(files{
+	"boot/firmware/vmlinuz-6.1.0-25-arm64":                               "k",
+	"boot/firmware/initrd.img-6.1.0-25-arm64":                            "i",
+	"boot/firmware/bcm2837-rpi-3-b.dtb":                                  "d",
+	"boot/firmware/start.elf":                                            "f",
+	"usr/lib/raspi-firmware/start.elf":                                   "f",
+	"usr/lib/linux-image-6.1.0-9-arm64/broadcom/bcm2837-rpi-3-b.dtb":     "d",
+	"usr/lib/linux-image-6.1.0-25-arm64/broadcom/bcm2837-rpi-3-b.dtb":    "d",
+	"usr/lib/linux-image-6.1.0-25-arm64/allwinner/sun50i-a64-pine64.dtb": "d",
+})
+
 var releases = []struct {
 	name   string
 	tree   files
@@ -215,7 +228,7 @@ var releases = []struct {
 		},
 		Boot{NFSVersion: "4.1", KernelArgs: []string{"net.ifnames=0"}, Why: "kernel 6.6.51+rpt-rpi-2712 has NFS built in"},
 		files{
-			"etc/fstab": "proc /proc proc defaults 0 0\ntmpfs /tmp tmpfs size=100M 0 0\n",
+			"etc/fstab": "proc /proc proc defaults 0 0\ntmpfs /tmp tmpfs size=100M 0 0\n" + bootMount + "\n",
 			"etc/NetworkManager/conf.d/90-picloud.conf":                            madeHere + "[main]\ndns=none\n\n[keyfile]\nunmanaged-devices+=interface-name:eth0\n",
 			"etc/initramfs-tools/conf.d/picloud":                                   madeHere + "BOOT=nfs\nMODULES=most\n",
 			"etc/systemd/system/userconfig.service":                                "->/dev/null",
@@ -240,7 +253,7 @@ var releases = []struct {
 		},
 		Boot{NFSVersion: "4.1", KernelArgs: []string{"net.ifnames=0", "network-config=disabled"}, Why: "kernel 6.12.47+rpt-rpi-v8 has NFS built in"},
 		files{
-			"etc/fstab":                                                  "proc /proc proc defaults 0 0\n",
+			"etc/fstab":                                                  "proc /proc proc defaults 0 0\n" + bootMount + "\n",
 			"etc/rpi/swap.conf.d/90-picloud.conf":                        madeHere + "[Main]\nMechanism=zram\n",
 			"etc/systemd/system/rpi-resize.service":                      "->/dev/null",
 			"etc/systemd/system/sysinit.target.wants/rpi-resize.service": "",
@@ -268,6 +281,42 @@ var releases = []struct {
 		},
 	},
 	{
+		"debian's own kernel, installed for a Pi", debianForPi,
+		Layout{
+			ID: "debian", Version: "12", Codename: "bookworm", BootDir: "boot/firmware",
+			Systemd: true, Networkd: true, Ifupdown: true, InitramfsTools: true, SSH: true,
+		},
+		Boot{
+			Initramfs: true, NFSVersion: "3", Kernel: "vmlinuz-6.1.0-25-arm64", InitramfsFile: "initrd.img-6.1.0-25-arm64",
+			Folders:    []string{"usr/lib/raspi-firmware", "usr/lib/linux-image-6.1.0-25-arm64/broadcom"},
+			KernelArgs: []string{"net.ifnames=0"}, ConfigLines: []string{"initramfs initrd.img-6.1.0-25-arm64 followkernel"},
+			Why: "kernel 6.1.0-25-arm64 has NFS as a module",
+		},
+		files{"etc/fstab": bootMount + "\n$"},
+	},
+	{
+		"debian's own kernel of 32 bits", plainDebian.without(
+			"usr/lib/modules/6.1.0-9-arm64/modules.builtin", "usr/lib/modules/6.1.0-25-arm64/modules.builtin",
+		).with(files{
+			"boot/vmlinuz-6.1.0-25-armmp":                                "k",
+			"usr/lib/modules/6.1.0-25-armmp/modules.builtin":             "kernel/fs/ext2/ext2.ko\n",
+			"usr/lib/linux-image-6.1.0-25-armmp/bcm2836-rpi-2-b.dtb":     "d",
+			"usr/lib/linux-image-6.1.0-24-armmp/broadcom/of-another.dtb": "d",
+			"boot/initrd.img-6.1.0-25-armmp":                             "i",
+		}),
+		Layout{
+			ID: "debian", Version: "12", Codename: "bookworm", BootDir: "boot",
+			Systemd: true, Networkd: true, Ifupdown: true, InitramfsTools: true, SSH: true,
+		},
+		Boot{
+			Initramfs: true, NFSVersion: "3", Kernel: "vmlinuz-6.1.0-25-armmp", InitramfsFile: "initrd.img-6.1.0-25-armmp",
+			Folders:    []string{"usr/lib/linux-image-6.1.0-25-armmp"},
+			KernelArgs: []string{"net.ifnames=0"}, ConfigLines: []string{"initramfs initrd.img-6.1.0-25-armmp followkernel"},
+			Why: "kernel 6.1.0-25-armmp has NFS as a module",
+		},
+		files{},
+	},
+	{
 		"cloud-init without a seed", trixie.with(files{"boot/firmware/meta-data": "->/nowhere/../../x"}).with(files{"boot/": ""}).without("boot/firmware/meta-data"),
 		Layout{
 			ID: "debian", Version: "13", Codename: "trixie", BootDir: "boot/firmware",
@@ -276,6 +325,39 @@ var releases = []struct {
 		Boot{NFSVersion: "4.1", KernelArgs: []string{"net.ifnames=0", "network-config=disabled"}, Why: "kernel 6.12.47+rpt-rpi-v8 has NFS built in"},
 		files{"var/lib/cloud/seed/nocloud/meta-data": "instance-id: picloud\n"},
 	},
+}
+
+// A kernel that was installed since is found, and nothing is changed.
+func TestLook(t *testing.T) {
+	top := debianForPi.plant(t)
+	r, err := Apply(t.Context(), top, Options{})
+	must(t, err)
+	b, err := Look(top)
+	must(t, err)
+	if fmt.Sprint(b) != fmt.Sprint(r.Boot) {
+		t.Errorf("%+v, want %+v", b, r.Boot)
+	}
+	must(t, os.MkdirAll(filepath.Join(top, "usr/lib/modules/6.1.0-100-arm64"), 0o755))
+	for _, tt := range []struct{ made, kernel string }{
+		{"usr/lib/modules/6.1.0-100-arm64/modules.builtin", r.Boot.Kernel},
+		{"boot/vmlinuz-6.1.0-100-arm64", r.Boot.Kernel},
+		{"boot/initrd.img-6.1.0-100-arm64", "vmlinuz-6.1.0-100-arm64"},
+	} {
+		must(t, os.WriteFile(filepath.Join(top, tt.made), nil, 0o644))
+		b, err = Look(top)
+		must(t, err)
+		if b.Kernel != tt.kernel || b.InitramfsFile != strings.Replace(tt.kernel, "vmlinuz", "initrd.img", 1) {
+			t.Errorf("with %s: %+v", tt.made, b)
+		}
+	}
+	if len(b.Folders) != 1 {
+		t.Errorf("device trees of another kernel: %q", b.Folders)
+	}
+	for _, p := range []string{t.TempDir(), "/does/not/exist"} {
+		if _, err := Look(p); err == nil {
+			t.Errorf("%s was taken for a root", p)
+		}
+	}
 }
 
 func (f files) without(paths ...string) files {
@@ -504,7 +586,7 @@ func TestRefuses(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	tree := plainDebian.without("usr/sbin/sshd", "usr/lib/systemd/system/ssh.service", "usr/lib/systemd/systemd",
-		"boot/initrd.img-6.1.0-25-arm64")
+		"boot/initrd.img-6.1.0-25-arm64", "boot/initrd.img-6.1.0-9-arm64")
 	r, err := Apply(t.Context(), tree.plant(t), Options{Interface: "end0"})
 	must(t, err)
 	all := strings.Join(r.Warnings, "|")

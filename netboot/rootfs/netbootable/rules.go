@@ -62,6 +62,13 @@ const madeHere = "# Written by picloud: the root is on NFS.\n"
 // NFS has none of them, and systemd would wait 90 seconds for each.
 var localDevices = []string{"PARTUUID=", "UUID=", "LABEL=", "PARTLABEL=", "/dev/mmcblk", "/dev/sd", "/dev/nvme", "/dev/disk/", "/dev/root", "/dev/vd"}
 
+// bootMount mounts boot/firmware, which is a folder of the root like any other,
+// on itself. On a card it is a partition, and what installs a kernel refuses to
+// unless something is mounted there: "raspi-firmware: missing /boot/firmware, did
+// you forget to mount it?" (Debian's raspi-firmware and Raspberry Pi OS's,
+// /etc/kernel/postinst.d/z50-raspi-firmware), and every upgrade would fail.
+const bootMount = "/boot/firmware  /boot/firmware  none    bind,nofail       0       0"
+
 // fstab keeps /proc and what is neither on a local device, nor the root, nor
 // boot, nor swap. boot is part of the root.
 func fstab(j *job) error {
@@ -82,6 +89,9 @@ func fstab(j *job) error {
 	}
 	if !proc {
 		keep = append(keep, "proc            /proc           proc    defaults          0       0")
+	}
+	if j.Layout.BootDir == "boot/firmware" {
+		keep = append(keep, bootMount)
 	}
 	return j.write("etc/fstab", 0o644, strings.Join(keep, "\n")+"\n")
 }
