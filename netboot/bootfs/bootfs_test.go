@@ -262,6 +262,64 @@ func TestBootFolderIsALink(t *testing.T) {
 	}
 }
 
+// Debian's packages leave a kernel's device trees, by Linux's own names, and the
+// firmware in folders of their own. What is in a boot folder comes first, and what
+// the root has before what the image has, whatever it is called.
+func TestFolders(t *testing.T) {
+	const firmware, trees = "usr/lib/raspi-firmware", "usr/lib/linux-image-6.1.0-25-arm64/broadcom"
+	dir := t.TempDir()
+	root, image := filepath.Join(dir, "root"), filepath.Join(dir, "image")
+	for path, links := range map[string]string{
+		"root/boot/vmlinuz-6.1.0-25-arm64":           "",
+		"root/boot/firmware/fixup.dat":               "",
+		"root/" + firmware + "/fixup.dat":            "",
+		"root/" + firmware + "/start.elf":            "",
+		"root/" + firmware + "/pieeprom.upd":         "",
+		"root/" + firmware + "/out.elf":              "../../../../secret",
+		"root/" + trees + "/bcm2837-rpi-3-b.dtb":     "",
+		"root/" + trees + "/bcm2710-rpi-cm3.dtb":     "",
+		"root/" + trees + "/bcm2837-rpi-cm3-io3.dtb": "",
+		"image/bcm2710-rpi-3-b.dtb":                  "",
+		"image/bcm2710-rpi-3-b-plus.dtb":             "",
+		"secret":                                     "",
+	} {
+		full := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err := os.WriteFile(full, []byte(path), 0o644)
+		if links != "" {
+			err = errors.Join(os.Remove(full), os.Symlink(links, full))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := testSpec(root, image)
+	s.Family, s.Folders = order.Pi3B, []string{firmware, trees, "usr/lib/gone"}
+	f := newFolder(t, s)
+	for _, tt := range []struct {
+		name, want string
+		err        error
+	}{
+		{"b66c4c16/vmlinuz-6.1.0-25-arm64", "root/boot/vmlinuz-6.1.0-25-arm64", nil},
+		{"b66c4c16/fixup.dat", "root/boot/firmware/fixup.dat", nil},
+		{"b66c4c16/start.elf", "root/" + firmware + "/start.elf", nil},
+		{"b66c4c16/bcm2710-rpi-3-b.dtb", "root/" + trees + "/bcm2837-rpi-3-b.dtb", nil},
+		{"bcm2837-rpi-3-b.dtb", "root/" + trees + "/bcm2837-rpi-3-b.dtb", nil},
+		{"bcm2710-rpi-cm3.dtb", "root/" + trees + "/bcm2710-rpi-cm3.dtb", nil},
+		{"bcm2710-rpi-3-b-plus.dtb", "image/bcm2710-rpi-3-b-plus.dtb", nil},
+		{"bcm2711-rpi-4-b.dtb", "", ErrNotFound},
+		{"pieeprom.upd", "", ErrNeverServed},
+		{"out.elf", "", ErrLink},
+		{"broadcom/bcm2837-rpi-3-b.dtb", "", ErrNotFound},
+	} {
+		if got, _, err := read(f, tt.name); got != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%s: %q, %v; want %q, %v", tt.name, got, err, tt.want, tt.err)
+		}
+	}
+}
+
 // A root that is not there, as while it is made anew, has no files; that is no
 // failure, and the image serves.
 func TestNoRoot(t *testing.T) {
@@ -370,6 +428,9 @@ func TestNewRefusesBadSpecs(t *testing.T) {
 		{"no client", func(s *Spec) { s.Cmdline.Client = netip.Prefix{} }},
 		{"IPv6 client", func(s *Spec) { s.Cmdline.Client = netip.MustParsePrefix("fd00::2/64") }},
 		{"IPv6 gateway", func(s *Spec) { s.Cmdline.Gateway = netip.MustParseAddr("fd00::1") }},
+		{"folder upwards", func(s *Spec) { s.Folders = []string{"usr/lib", "../other"} }},
+		{"absolute folder", func(s *Spec) { s.Folders = []string{"/usr/lib"} }},
+		{"empty folder", func(s *Spec) { s.Folders = []string{""} }},
 		{"no host name", func(s *Spec) { s.Cmdline.Hostname = "" }},
 		{"host name with a space", func(s *Spec) { s.Cmdline.Hostname = "p01 init=/bin/sh" }},
 		{"host name with a colon", func(s *Spec) { s.Cmdline.Hostname = "p01:eth1" }},
@@ -454,6 +515,11 @@ func TestConfig(t *testing.T) {
 			"[all] arm_64bit=0 auto_initramfs=0 enable_uart=0 dtparam=sd_poll_once"},
 		{"4B with an initramfs", func(s *Spec) { s.Cmdline.NFSVersion, s.Cmdline.Initramfs = "3", true },
 			"[all] arm_64bit=1 auto_initramfs=1 enable_uart=0"},
+		{"3B with a named initramfs", func(s *Spec) {
+			s.Family, s.Cmdline.NFSVersion, s.Cmdline.Initramfs = order.Pi3B, "3", true
+			s.Config = Config{Kernel: "vmlinuz-6.1.0-25-arm64", Extra: []string{"initramfs initrd.img-6.1.0-25-arm64 followkernel"}}
+		},
+			"[all] arm_64bit=1 kernel=vmlinuz-6.1.0-25-arm64 auto_initramfs=0 enable_uart=0 dtparam=sd_poll_once initramfs initrd.img-6.1.0-25-arm64 followkernel"},
 		{"5 with all", func(s *Spec) {
 			s.Family = order.Pi5
 			s.Config = Config{Kernel: "kernel8.img", UART: true, Extra: []string{"dtoverlay=disable-wifi"}}

@@ -3,6 +3,7 @@ package bootfs
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"picloud/netboot/bootfs/order"
@@ -19,7 +20,8 @@ type Config struct {
 	Kernel string
 	// UART puts the serial console on the GPIO pins.
 	UART bool
-	// Extra are lines that are added at the end, such as "dtoverlay=disable-wifi".
+	// Extra are lines that are added at the end, such as "dtoverlay=disable-wifi". An
+	// initramfs by another name than initramfs8 and the like is one of them.
 	Extra []string
 }
 
@@ -80,7 +82,11 @@ func (c *Config) settings(f order.Family, initramfs bool) []setting {
 	}
 	// boot.adoc, "auto_initramfs". Images set it since Bookworm, but their initramfs
 	// mounts only NFS 2 and 3 (raspberrypi/documentation issue 3205).
-	s = append(s, setting{"auto_initramfs=" + digit(initramfs), "Who mounts the root: 0 is the kernel itself"})
+	if named := slices.ContainsFunc(c.Extra, isInitramfs); named {
+		s = append(s, setting{"auto_initramfs=0", "The initramfs that mounts the root is named below"})
+	} else {
+		s = append(s, setting{"auto_initramfs=" + digit(initramfs), "Who mounts the root: 0 is the kernel itself"})
+	}
 	// boot.adoc, "enable_uart", together with console=serial0 of the command line.
 	s = append(s, setting{"enable_uart=" + digit(c.UART), "Serial console on the GPIO pins"})
 	// Without a card these boards poll the card reader for ever; raspberrypi/piserver
@@ -90,6 +96,10 @@ func (c *Config) settings(f order.Family, initramfs bool) []setting {
 	}
 	return s
 }
+
+// isInitramfs tells the line that names one, the only one without "="
+// (config_txt/boot.adoc, "initramfs").
+func isInitramfs(line string) bool { return strings.HasPrefix(line, "initramfs ") }
 
 func digit(b bool) string {
 	if b {

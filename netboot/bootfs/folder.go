@@ -29,6 +29,10 @@ type Spec struct {
 	// boot/firmware, or if a file is not there its boot, is searched. It may be
 	// empty.
 	Root string
+	// Folders are further folders of Root with boot files, as paths within it. They
+	// are searched after those, in their order: Debian's packages leave the device
+	// trees of a kernel and the firmware beneath usr/lib.
+	Folders []string
 	// Image is a folder with boot files, searched after Root. It may be empty.
 	Image string
 	// Config is what config.txt is made of.
@@ -53,7 +57,7 @@ func New(s Spec) (*Folder, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("bootfs: new folder: %w: %w", ErrSpec, err)
 	}
-	s.MAC = slices.Clone(s.MAC)
+	s.MAC, s.Folders = slices.Clone(s.MAC), slices.Clone(s.Folders)
 	return &Folder{spec: s, generated: map[string][]byte{
 		"config.txt":  []byte(s.Config.text(s.Family, s.Cmdline.Initramfs)),
 		"cmdline.txt": []byte(s.Cmdline.String() + "\n"),
@@ -69,6 +73,11 @@ func (s *Spec) check() error {
 	}
 	if len(s.MAC) != 0 && len(s.MAC) != 6 {
 		return fmt.Errorf("hardware address %s does not have 6 octets", s.MAC)
+	}
+	for _, f := range s.Folders {
+		if err := checkName(f); err != nil {
+			return fmt.Errorf("folder %.40q of the root: not a path within it", f)
+		}
 	}
 	if err := s.Config.check(s.Family); err != nil {
 		return fmt.Errorf("config.txt: %w", err)
@@ -130,12 +139,14 @@ func (f *Folder) Open(name string) (*File, error) {
 		return &File{r: bytes.NewReader(b), size: int64(len(b)), source: Generated}, nil
 	}
 	for _, place := range f.spec.places() {
-		file, size, err := openIn(place.dir, place.sub, p)
-		if err == nil {
-			return &File{r: file, c: file, size: size, source: place.source}, nil
-		}
-		if !isAbsent(err) {
-			return nil, openError(name, err)
+		for _, called := range aliases(p) {
+			file, size, err := openIn(place.dir, place.sub, called)
+			if err == nil {
+				return &File{r: file, c: file, size: size, source: place.source}, nil
+			}
+			if !isAbsent(err) {
+				return nil, openError(name, err)
+			}
 		}
 	}
 	return nil, openError(name, ErrNotFound)
@@ -150,7 +161,7 @@ type place struct {
 func (s *Spec) places() []place {
 	var ps []place
 	if s.Root != "" {
-		for _, sub := range bootDirs {
+		for _, sub := range slices.Concat(bootDirs, s.Folders) {
 			ps = append(ps, place{s.Root, sub, FromRoot})
 		}
 	}

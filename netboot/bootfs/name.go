@@ -153,6 +153,28 @@ func (s *Spec) resolve(name string) (string, error) {
 	return rest, nil
 }
 
+// upstreamTrees are device trees by the name that the firmware asks for, that of
+// Raspberry Pi's kernels, with the name that Linux itself has for it, and so the
+// kernels of distributions. The firmware would ask for the latter with
+// upstream_kernel=1 (config_txt/boot.adoc), and then for more that is not there.
+// The boards since the Pi 4 have one name in both, but for the CM4.
+var upstreamTrees = map[string]string{
+	"bcm2710-rpi-2-b.dtb":      "bcm2837-rpi-2-b.dtb",
+	"bcm2710-rpi-3-b.dtb":      "bcm2837-rpi-3-b.dtb",
+	"bcm2710-rpi-3-b-plus.dtb": "bcm2837-rpi-3-b-plus.dtb",
+	"bcm2710-rpi-cm3.dtb":      "bcm2837-rpi-cm3-io3.dtb",
+	"bcm2710-rpi-zero-2-w.dtb": "bcm2837-rpi-zero-2-w.dtb",
+	"bcm2711-rpi-cm4.dtb":      "bcm2711-rpi-cm4-io.dtb",
+}
+
+// aliases are the names by which a file may be there, the best first.
+func aliases(name string) []string {
+	if other, ok := upstreamTrees[name]; ok {
+		return []string{name, other}
+	}
+	return []string{name}
+}
+
 // openError is the form of every error of Open.
 func openError(name string, err error) error {
 	if len(name) > maxName {

@@ -177,6 +177,8 @@ func rom(dtb string) []Request {
 		"kernel7.img optional probe",
 		"armstub8-32.bin optional",
 		"armstub7.bin optional",
+		// Asked for only with auto_initramfs=1, which is later than the captures.
+		"initramfs8 optional",
 		"kernel8.img optional",
 		"kernel8-32.img optional",
 		"kernel7.img optional",
