@@ -159,7 +159,6 @@ func (s *Spec) resolve(name string) (string, error) {
 // upstream_kernel=1 (config_txt/boot.adoc), and then for more that is not there.
 // The boards since the Pi 4 have one name in both, but for the CM4.
 var upstreamTrees = map[string]string{
-	"bcm2710-rpi-2-b.dtb":      "bcm2837-rpi-2-b.dtb",
 	"bcm2710-rpi-3-b.dtb":      "bcm2837-rpi-3-b.dtb",
 	"bcm2710-rpi-3-b-plus.dtb": "bcm2837-rpi-3-b-plus.dtb",
 	"bcm2710-rpi-cm3.dtb":      "bcm2837-rpi-cm3-io3.dtb",

@@ -12,7 +12,10 @@ import (
 type settings struct {
 	kernel        string
 	autoInitramfs bool
-	overlays      []string
+	// initramfs are the files that a line names, which are loaded one after the
+	// other as if they were one.
+	initramfs []string
+	overlays  []string
 }
 
 // sections are the conditional sections that apply to a family.
@@ -23,8 +26,12 @@ var sections = map[order.Family][]string{
 	order.Pi5:      {"all", "pi5"},
 }
 
-// maxOverlays bounds how many overlays a board asks for.
-const maxOverlays = 32
+// maxOverlays bounds how many overlays a board asks for, and maxInitramfs how many
+// parts an initramfs has.
+const (
+	maxOverlays  = 32
+	maxInitramfs = 8
+)
 
 // read takes over the settings of a config.txt; those of an earlier reading are
 // forgotten.
@@ -38,7 +45,14 @@ func (s *settings) read(text string, f order.Family) {
 			active = slices.Contains(sections[f], strings.TrimSuffix(name, "]"))
 			continue
 		}
-		if key, value, ok := strings.Cut(line, "="); ok && active {
+		if !active {
+			continue
+		}
+		// The one line without "=": initramfs FILE[,FILE...] [ADDRESS].
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == "initramfs" {
+			names := strings.Split(f[1], ",")
+			s.initramfs = names[:min(len(names), maxInitramfs)]
+		} else if key, value, ok := strings.Cut(line, "="); ok {
 			s.set(strings.TrimSpace(key), strings.TrimSpace(value))
 		}
 	}

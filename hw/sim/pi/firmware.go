@@ -164,7 +164,7 @@ func (w *walker) load(seq []order.Request) (loaded, error) {
 			}
 		}
 	}
-	if err := w.namedKernel(); err != nil {
+	if err := w.named(); err != nil {
 		return loaded{}, err
 	}
 	if !w.hasKernel() {
@@ -230,11 +230,11 @@ var laterBoard = map[order.Family]string{
 // already, or the file is known to be missing, or config.txt does not want it.
 func (w *walker) skip(r order.Request) bool {
 	fam := w.cfg.Board.Family
-	if strings.HasPrefix(r.Name, "initramfs") && !w.config.autoInitramfs {
-		return true
+	if isAutoInitramfs(r.Name) && (!w.config.autoInitramfs || len(w.config.initramfs) > 0) {
+		return true // see named
 	}
 	if w.config.kernel != "" && order.IsKernel(fam, r.Name) && r.Optional {
-		return true // see namedKernel
+		return true // see named
 	}
 	for _, group := range order.Need(fam) {
 		if !slices.Contains(group, r.Name) || len(group) == 1 {
@@ -374,14 +374,19 @@ func (w *walker) overlays(like order.Request) error {
 	return nil
 }
 
-// namedKernel asks for the kernel that config.txt names in place of the default
-// ones.
-func (w *walker) namedKernel() error {
+// named asks for the kernel and the initramfs that config.txt names in place of
+// the default ones. A named initramfs may be missing: the kernel starts without.
+func (w *walker) named() error {
+	seq := order.Sequence(w.cfg.Board.Family)
+	last := seq[len(seq)-1]
+	for _, name := range w.config.initramfs {
+		if err := w.optional(last, name); err != nil {
+			return err
+		}
+	}
 	if w.config.kernel == "" {
 		return nil
 	}
-	seq := order.Sequence(w.cfg.Board.Family)
-	last := seq[len(seq)-1]
 	last.Name, last.Optional = w.config.kernel, false
 	return w.request(last)
 }
@@ -403,9 +408,19 @@ func (w *walker) isKernel(name string) bool {
 	return order.IsKernel(w.cfg.Board.Family, name)
 }
 
+// isAutoInitramfs tells the names that go with the default kernels.
+func isAutoInitramfs(name string) bool { return strings.HasPrefix(name, "initramfs") }
+
+func (w *walker) isInitramfs(name string) bool {
+	if len(w.config.initramfs) > 0 {
+		return slices.Contains(w.config.initramfs, name)
+	}
+	return isAutoInitramfs(name)
+}
+
 func (w *walker) hasInitramfs() bool {
 	for name := range w.have {
-		if strings.HasPrefix(name, "initramfs") {
+		if w.isInitramfs(name) {
 			return true
 		}
 	}

@@ -61,7 +61,7 @@ func (w *walker) wants(name string) bool {
 	if w.cfg.Boot == nil {
 		return false
 	}
-	return w.isKernel(name) || strings.HasPrefix(name, "initramfs") || strings.HasSuffix(name, ".dtb") && !strings.Contains(name, "/")
+	return w.isKernel(name) || w.isInitramfs(name) || strings.HasSuffix(name, ".dtb") && !strings.Contains(name, "/")
 }
 
 // keeper is where the content of one file goes.
@@ -94,10 +94,15 @@ func (w *walker) handed() Loaded {
 		case !w.have[name]:
 		case w.isKernel(name):
 			l.Kernel = b
-		case strings.HasPrefix(name, "initramfs"):
-			l.Initramfs = b
-		default:
+		case !w.isInitramfs(name):
 			l.DeviceTree = b
+		case len(w.config.initramfs) == 0:
+			l.Initramfs = b
+		}
+	}
+	for _, name := range w.config.initramfs {
+		if w.have[name] {
+			l.Initramfs = append(l.Initramfs, w.kept.files[name]...)
 		}
 	}
 	return l

@@ -13,7 +13,9 @@ import (
 
 // What Boot gets is what was served, for each family.
 func TestBootGetsWhatWasServed(t *testing.T) {
-	initramfs := map[order.Family]string{order.Pi4B: "initramfs8", order.Pi5: "initramfs_2712"}
+	initramfs := map[order.Family]string{
+		order.Pi3B: "initramfs8", order.Pi3BPlus: "initramfs8", order.Pi4B: "initramfs8", order.Pi5: "initramfs_2712",
+	}
 	for _, f := range order.Families() {
 		t.Run(string(f), func(t *testing.T) {
 			t.Parallel()
@@ -27,11 +29,8 @@ func TestBootGetsWhatWasServed(t *testing.T) {
 			tree := dir + groups[len(groups)-2][0]
 			s.files[dir+"overlays/overlay_map.dtb"] = []byte("no board's device tree")
 			s.files[dir+"config.txt"] = []byte("auto_initramfs=1\n")
-			var ramdisk []byte
-			if name, ok := initramfs[f]; ok {
-				ramdisk = bytes.Repeat([]byte("ramdisk"), 999)
-				s.files[dir+name] = ramdisk
-			}
+			ramdisk := bytes.Repeat([]byte("ramdisk"), 999)
+			s.files[dir+initramfs[f]] = ramdisk
 			cfg := s.config(b, "")
 			got := make(chan Loaded, 1)
 			cfg.Boot = func(ctx context.Context, l Loaded) error {
@@ -52,6 +51,45 @@ func TestBootGetsWhatWasServed(t *testing.T) {
 			}
 			if st := p.State(); st.Stage != StageKernel {
 				t.Errorf("state %+v", st)
+			}
+			p.SetPower(false)
+			await(t, p, StageOff)
+		})
+	}
+}
+
+// A kernel and an initramfs by names of their own, as Debian has them, are fetched
+// in place of the default ones, and the initramfs put together from its parts.
+func TestBootGetsWhatIsNamed(t *testing.T) {
+	for _, f := range order.Families() {
+		t.Run(string(f), func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.delay = 25 * time.Millisecond
+			b := testBoard(f)
+			dir := b.SerialText() + "/"
+			s.boot(f, dir)
+			for name, content := range map[string]string{
+				"config.txt":     "auto_initramfs=1\nkernel=vmlinuz-6.1\ninitramfs initrd.img-6.1,more,missing followkernel\n",
+				"vmlinuz-6.1":    "kernel",
+				"initrd.img-6.1": "first ",
+				"more":           "second",
+				"initramfs8":     "not wanted", "initramfs_2712": "not wanted",
+			} {
+				s.files[dir+name] = []byte(content)
+			}
+			cfg := s.config(b, "")
+			got := make(chan Loaded, 1)
+			cfg.Boot = func(ctx context.Context, l Loaded) error {
+				got <- l
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			p := start(t, cfg)
+			groups := order.Need(f)
+			tree := s.files[dir+groups[len(groups)-2][0]]
+			if l := <-got; string(l.Kernel) != "kernel" || string(l.Initramfs) != "first second" || !bytes.Equal(l.DeviceTree, tree) {
+				t.Errorf("kernel %q, initramfs %q, device tree %q", l.Kernel, l.Initramfs, l.DeviceTree)
 			}
 			p.SetPower(false)
 			await(t, p, StageOff)

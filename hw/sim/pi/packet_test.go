@@ -244,8 +244,16 @@ func TestSettings(t *testing.T) {
 	if s.kernel != "b.img" || !s.autoInitramfs || strings.Join(s.overlays, " ") != "disable-bt vc4" {
 		t.Errorf("%+v", s)
 	}
+	s.read("[pi3]\ninitramfs no.img\n[pi4]\n  initramfs a.img,b.img followkernel # both\ninitramfs\ninitramfs=x\n", order.Pi4B)
+	if strings.Join(s.initramfs, " ") != "a.img b.img" {
+		t.Errorf("initramfs %q", s.initramfs)
+	}
+	s.read("initramfs "+strings.Repeat("x,", 100)+"\n", order.Pi4B)
+	if len(s.initramfs) != maxInitramfs {
+		t.Errorf("an initramfs of %d parts", len(s.initramfs))
+	}
 	s.read("", order.Pi4B)
-	if s.kernel != "" || s.overlays != nil {
+	if s.kernel != "" || s.initramfs != nil || s.overlays != nil {
 		t.Errorf("second reading: %+v", s)
 	}
 }
