@@ -247,7 +247,7 @@ func (r *rack) checkOff(p *piState, now time.Time) {
 // switch does not tell whether the power is on: no stage's limit runs yet.
 func (r *rack) checkWatch(p *piState, now time.Time) {
 	j := p.job
-	if j == nil || j.watch == nil || p.portSeen || p.stage != StageOff {
+	if j == nil || j.watch == nil || j.here() != p || p.portSeen || p.stage != StageOff {
 		return
 	}
 	if limit := r.e.cfg.Limits[StagePower]; limit > 0 && now.Sub(j.Steps[j.Step].Started) >= limit {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -29,13 +30,13 @@ func (r *rack) do(cmd Command) (Result, error) {
 	var batchID int64
 	var undo []func()
 	for _, t := range cmd.Targets {
-		p, err := r.check(verb, cmd, t)
+		p, to, err := r.check(verb, cmd, t)
 		if err != nil {
 			res.Refused = append(res.Refused, Refused{t.Pi, err})
 			continue
 		}
 		undo = append(undo, r.undoer(verb, p))
-		job := r.act(verb, cmd, p, batchID)
+		job := r.act(verb, cmd, p, to, batchID)
 		if job != 0 && batchID == 0 {
 			batchID = job
 		}
@@ -66,30 +67,50 @@ func (r *rack) undoer(verb Verb, p *piState) func() {
 	}
 }
 
-// check says why a target may not be acted on, or returns it.
-func (r *rack) check(verb Verb, cmd Command, t Target) (*piState, error) {
+// check says why a target may not be acted on, or returns it, and for a move
+// the Pi that its server goes to.
+func (r *rack) check(verb Verb, cmd Command, t Target) (p, to *piState, err error) {
 	p, ok := r.pis[t.Pi]
 	if !ok {
-		return nil, ErrNoSuchPi
+		return nil, nil, ErrNoSuchPi
 	}
 	if p.gen != t.Gen {
-		return nil, fmt.Errorf("%w (now %s)", ErrStale, p.view())
+		return nil, nil, fmt.Errorf("%w (now %s)", ErrStale, p.view())
 	}
 	view := r.viewPi(p)
 	if why := verb.Refuse(&view); why != "" {
-		return nil, fmt.Errorf("%w: %s", ErrNotNow, why)
+		return nil, nil, fmt.Errorf("%w: %s", ErrNotNow, why)
 	}
-	if image := cmp.Or(cmd.Image, p.Image); verb.Name == VerbReimage && !r.hasImage(image) {
-		return nil, fmt.Errorf("%w: the configuration has no image %q", ErrNotNow, image)
+	switch verb.Name {
+	case VerbReimage:
+		err = r.checkImage(cmp.Or(cmd.Image, p.Image))
+	case VerbResize:
+		err = r.checkSize(p, cmd.Size)
+	case VerbMove:
+		to, err = r.moveTo(p, cmd.To)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	guard := r.e.Guards(verb.Name).For(&view)
 	if cmd.Passed < guard.Kind {
-		return nil, fmt.Errorf("%w (%s)", ErrGuard, guard.Kind)
+		return nil, nil, fmt.Errorf("%w (%s)", ErrGuard, guard.Kind)
 	}
 	if guard.Kind == GuardName && cmd.Typed != guardText(verb.Name, cmd.Targets) {
-		return nil, fmt.Errorf("%w: type %q", ErrGuard, guardText(verb.Name, cmd.Targets))
+		return nil, nil, fmt.Errorf("%w: type %q", ErrGuard, guardText(verb.Name, cmd.Targets))
 	}
-	return p, nil
+	return p, to, nil
+}
+
+// checkImage says why no new root can be made from an image.
+func (r *rack) checkImage(image string) error {
+	if !r.hasImage(image) {
+		return fmt.Errorf("%w: the configuration has no image %q", ErrNotNow, image)
+	}
+	if why := r.noRoom(); why != "" {
+		return fmt.Errorf("%w: %s", ErrNotNow, why)
+	}
+	return nil
 }
 
 func (r *rack) hasImage(name string) bool {
@@ -111,7 +132,8 @@ func GuardText(verb VerbName, targets []Target) string { return guardText(verb, 
 
 // wanted is what each verb says the port should be from now on.
 var wanted = map[VerbName]bool{
-	VerbOn: true, VerbCycle: true, VerbReimage: true, VerbUndo: true, VerbOff: false, VerbBroken: false,
+	VerbOn: true, VerbCycle: true, VerbReimage: true, VerbUndo: true, VerbRescue: true, VerbUnrescue: true,
+	VerbOff: false, VerbBroken: false,
 }
 
 // lives is the life-cycle state that a verb sets.
@@ -130,7 +152,7 @@ var lives = map[VerbName]func(*Pi) Life{
 
 // act writes the act down and starts it. It returns the job's number, 0 when
 // the act is over at once.
-func (r *rack) act(verb Verb, cmd Command, p *piState, batchID int64) int64 {
+func (r *rack) act(verb Verb, cmd Command, p, to *piState, batchID int64) int64 {
 	if verb.Name == VerbCancel {
 		audit := r.openAudit(verb.Name, cmd, p, p.job.ID)
 		r.cancelJob(p.job, "cancelled by "+cmd.Actor.Name)
@@ -141,6 +163,8 @@ func (r *rack) act(verb Verb, cmd Command, p *piState, batchID int64) int64 {
 		r.adopt(cmd, p)
 		return 0
 	}
+	said := cmd.says(to)
+	cmd.Reason = strings.TrimSpace(said + " " + cmd.Reason)
 	audit := r.openAudit(verb.Name, cmd, p, r.ids.Job+1)
 	if on, ok := wanted[verb.Name]; ok {
 		p.Power = on
@@ -150,15 +174,33 @@ func (r *rack) act(verb Verb, cmd Command, p *piState, batchID int64) int64 {
 	}
 	job := r.newJob(verb.Name, p, cmd.Actor.Name, batchID, audit)
 	r.prepareRoot(job, cmd.Image)
+	job.Size = cmd.Size
+	if to != nil {
+		job.to, job.To, to.job = to, to.Name, job
+		r.bump(to)
+	}
 	r.savePi(p)
 	r.saveJob(job)
-	r.logf(cmd.Actor.Name, p.Name, job.ID, "%s", verb.Name)
+	r.logf(cmd.Actor.Name, p.Name, job.ID, "%s", strings.TrimSpace(string(verb.Name)+" "+said))
 	return job.ID
 }
 
-// prepareRoot names the volume that the job brings to the Pi.
+// says is what the audit has to know of a command beside its verb and target.
+func (c *Command) says(to *piState) string {
+	switch {
+	case to != nil:
+		return fmt.Sprintf("to %s", to.Name)
+	case c.Verb == VerbResize:
+		return fmt.Sprintf("to %d bytes", c.Size)
+	}
+	return ""
+}
+
+// prepareRoot names the volume that the job brings to the Pi or works on.
 func (r *rack) prepareRoot(j *jobState, image string) {
 	switch VerbName(j.Verb) {
+	case VerbMove, VerbResize, VerbRescue:
+		j.Volume, j.Image = j.pi.Volume, j.pi.Image
 	case VerbUndo:
 		j.Volume, j.Image = j.pi.Former, j.pi.FormerImage
 	case VerbReimage, verbDeploy, verbCommission:
@@ -167,8 +209,17 @@ func (r *rack) prepareRoot(j *jobState, image string) {
 			j.Image = j.pi.Image
 		}
 		j.Volume = fmt.Sprintf("%s-%d", j.pi.Name, j.ID)
-		r.saveVolume(Volume{Name: j.Volume, Pi: j.Pi, Image: j.Image, State: VolumeMaking, Created: time.Now()})
+		now := time.Now()
+		r.saveVolume(Volume{
+			Name: j.Volume, Pi: j.Pi, Image: j.Image, State: VolumeMaking, Created: now, Changed: now, Size: r.rootSize(j.pi),
+		})
 	}
+}
+
+// rootSize is the room of a new root: never less than the present one was given
+// or grew to.
+func (r *rack) rootSize(p *piState) int64 {
+	return max(r.volumes[p.Volume].Size, r.servers[p.Server].Disk)
 }
 
 func (r *rack) adopt(cmd Command, p *piState) {
@@ -210,7 +261,7 @@ func (r *rack) wantPower(p *piState) {
 // deployIfBare gives a Pi that has an image and no root its first root, by one
 // of the engine's own verbs.
 func (r *rack) deployIfBare(p *piState, verb VerbName) bool {
-	if p.Volume != "" || p.Image == "" || !p.portSeen || p.job != nil || p.Life == LifeBroken || p.Life == LifeNew {
+	if p.Volume != "" || p.Image == "" || !p.portSeen || p.job != nil || p.Life == LifeBroken || p.Life == LifeNew || r.noRoom() != "" {
 		return false
 	}
 	p.Power = true

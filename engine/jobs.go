@@ -14,8 +14,9 @@ import (
 type jobState struct {
 	Job
 	pi      *piState
-	slot    bool // counts against cfg.Starting
-	running bool // has a runner
+	to      *piState // move: the Pi that gets the server; both have this job
+	slot    bool     // counts against cfg.Starting
+	running bool     // has a runner
 	cancel  context.CancelCauseFunc
 	stop    string // cancel was asked for, and why
 	resumed bool   // its boot step ran while the service was away
@@ -52,16 +53,25 @@ func (r *rack) newJob(verb VerbName, p *piState, actor string, batchID, audit in
 
 // restoreJob takes up a stored job; a step found running is run again.
 func (r *rack) restoreJob(j Job) {
-	s := &jobState{Job: j, pi: r.pis[j.Pi], stop: j.Error}
+	s := &jobState{Job: j, pi: r.pis[j.Pi], to: r.pis[j.To], stop: j.Error}
 	s.percent.Store(-1)
-	if s.pi == nil {
+	if s.pi == nil && s.to != nil && r.handedOver(s) {
+		s.pi = &piState{Pi: Pi{Name: j.Pi}, gone: true} // nothing is left to do there
+	}
+	if s.pi == nil || s.to == nil && j.To != "" {
 		s.State, s.Error, s.Ended = JobCancelled, "its Pi is not known any more", time.Now()
 		r.abandon(s)
 		r.saveJob(s)
 		r.closeAudit(s.Audit, "cancelled: "+s.Error)
+		if s.pi != nil {
+			r.goBack(s)
+		}
 		return
 	}
 	s.pi.job = s
+	if s.to != nil {
+		s.to.job = s
+	}
 	r.jobs[j.ID] = s
 	b := r.batches[j.Batch]
 	if b == nil {
@@ -243,7 +253,7 @@ func (r *rack) handleStep(m stepMessage) {
 		m.reply <- r.endStep(j, m)
 	case stepWatch:
 		j.watch = m.watch
-		r.stageReached(j.pi)
+		r.stageReached(j.here())
 		m.reply <- nil
 	}
 }
@@ -254,6 +264,7 @@ func (r *rack) beginStep(j *jobState, m stepMessage) error {
 		r.endJob(j, JobCancelled, j.stop)
 		return errCancelled
 	}
+	p := j.at(m.step)
 	step := &j.Steps[m.step]
 	j.Step = m.step
 	step.State, step.Started = StepRunning, time.Now()
@@ -264,7 +275,10 @@ func (r *rack) beginStep(j *jobState, m stepMessage) error {
 		r.endJob(j, JobFailed, fmt.Sprintf("%s was not begun: %v", step.Name, err))
 		return err
 	}
-	*m.work = work{job: j.Job, pi: j.pi.Pi, person: r.person(j.pi), discard: r.discarded(j.pi), percent: j.setPercent}
+	*m.work = work{
+		job: j.Job, pi: p.Pi, person: r.person(p), discard: r.discarded(p), size: r.volumes[j.Volume].Size,
+		percent: j.setPercent,
+	}
 	return nil
 }
 
@@ -279,7 +293,7 @@ func (j *jobState) setPercent(done, total int64) {
 func (r *rack) person(p *piState) Person {
 	who := Person{Hostname: string(p.Name)}
 	if s, ok := r.servers[p.Server]; ok {
-		who.Hostname, who.Keys = s.Name, s.Keys
+		who = Person{Hostname: s.Name, Keys: s.Keys, Address: s.Address, Gateway: s.Gateway}
 	}
 	return who
 }
@@ -300,9 +314,9 @@ func (r *rack) endStep(j *jobState, m stepMessage) error {
 	if m.err != nil && r.runners.ctx.Err() != nil {
 		return errStopping // left as running: the next process runs it again
 	}
-	step := &j.Steps[m.step]
-	if apply := stepDefs[step.Name].apply; apply != nil && !j.pi.gone {
-		apply(r, j.pi, m.work, m.err)
+	step, p := &j.Steps[m.step], j.at(m.step)
+	if apply := stepDefs[step.Name].apply; apply != nil && !p.gone {
+		apply(r, p, m.work, m.err)
 	}
 	step.Ended = time.Now()
 	j.watch = nil
@@ -326,7 +340,7 @@ func (r *rack) endStep(j *jobState, m stepMessage) error {
 		return r.flush(context.Background())
 	}
 	r.saveJob(j)
-	r.bump(j.pi)
+	r.bump(p)
 	if err := r.flush(context.Background()); err != nil {
 		r.endJob(j, JobFailed, fmt.Sprintf("after %s: %v", step.Name, err))
 		return err
@@ -341,8 +355,9 @@ var errAgain = errors.New("it is started once more")
 // Pi 3 gives up for good, and others hang in the middle of a file. The job goes
 // on with further steps, and only once.
 func (r *rack) bootAgain(j *jobState, failed int) bool {
+	p := j.at(failed)
 	if !j.resumed || j.stop != "" || j.Steps[failed].Name != stepBoot ||
-		j.pi.stage != StageStalled && (j.pi.stage != StageOff || !j.pi.portSeen) {
+		p.stage != StageStalled && (p.stage != StageOff || !p.portSeen) {
 		return false
 	}
 	j.resumed = false
@@ -362,7 +377,7 @@ func (r *rack) bootAgain(j *jobState, failed int) bool {
 // the kernel is there: what follows loads neither DHCP nor TFTP.
 func (r *rack) stageReached(p *piState) {
 	j := p.job
-	if j == nil {
+	if j == nil || j.here() != p {
 		return
 	}
 	if j.watch != nil {
@@ -394,17 +409,20 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 	j.State, j.Error, j.Ended = s, printable(why), time.Now()
 	r.freeSlot(j)
 	delete(r.jobs, j.ID)
-	for _, p := range []*piState{j.pi, r.pis[j.Pi]} { // not the same when it was put back
+	for _, p := range []*piState{j.pi, r.pis[j.Pi], j.to, r.pis[j.To]} { // not the same when it was put back
 		if p != nil && p.job == j {
 			p.job = nil
+			r.bump(p)
 		}
 	}
 	if s != JobDone {
 		r.abandon(j)
 	}
 	r.saveJob(j)
-	r.bump(j.pi)
 	r.catchUp(j.pi)
+	if j.to != nil {
+		r.catchUp(j.to)
+	}
 	r.ended = append([]JobView{*j.viewOf()}, r.ended[:min(len(r.ended), keptEnded-1)]...)
 	took := j.Ended.Sub(j.Created).Round(100 * time.Millisecond)
 	result := fmt.Sprintf("ok in %s", took)
@@ -414,7 +432,8 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 	r.closeAudit(j.Audit, result)
 	r.logf(j.Actor, j.Pi, j.ID, "%s %s", j.Verb, result)
 	r.batchEnded(j)
-	if s == JobDone && j.Verb == string(VerbReady) && !j.pi.gone {
+	r.goBack(j)
+	if (s == JobDone && j.Verb == string(VerbReady) || r.handedOver(j)) && !j.pi.gone {
 		r.deployIfBare(j.pi, verbDeploy)
 	}
 	r.sweep()

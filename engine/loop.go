@@ -159,7 +159,7 @@ func (r *rack) withdraw(p *piState) {
 
 // mayBoot is the one gate of boot files and export alike. DHCP answers without
 // it: the refused boot file then says why, where silence would not.
-func (p *piState) mayBoot() bool { return p.Life != LifeBroken && p.Volume != "" }
+func (p *piState) mayBoot() bool { return p.Life != LifeBroken && p.Volume != "" && !p.leaving() }
 
 // runners are the goroutines of jobs. They end with the context, and Run waits
 // for them.

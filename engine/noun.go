@@ -140,6 +140,8 @@ type Volume struct {
 	// Size is how many bytes it was made or grown to hold, 0 = as its image.
 	Size     int64
 	HostKeys []HostKey // of its SSH server, as picloud made them
+	// RescueKeys are of the small system that had it mounted last.
+	RescueKeys []HostKey
 }
 
 // HostKey is the public half of what an SSH server proves itself by.

@@ -22,6 +22,8 @@ func (r *rack) apply(o Observation) {
 		r.seeNFS(o.Time, o.NFS)
 	case o.SSH != nil:
 		r.seeSSH(o.Time, o.SSH)
+	case o.Space != nil:
+		r.seeSpace(o.Time, o.Space)
 	}
 }
 

@@ -30,9 +30,10 @@ type piState struct {
 	other    *DHCPSeen // another board on its segment
 	otherAt  time.Time
 	job      *jobState
-	gone     bool  // its place is not in the layout any more
-	moved    bool  // its address changed since its root was exported
-	shown    Stage // as last told to Config.Stage
+	free     string // image that the configuration gives it when nobody has it
+	gone     bool   // its place is not in the layout any more
+	moved    bool   // its address changed since its root was exported
+	shown    Stage  // as last told to Config.Stage
 }
 
 // facts are what the rules of a diagnosis look at; each boot starts with none.

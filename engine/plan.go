@@ -27,7 +27,7 @@ type work struct {
 	// What the steps found out.
 	hostKeys []HostKey
 	export   string
-	percent func(done, total int64)
+	percent  func(done, total int64)
 }
 
 // Step names.
@@ -42,10 +42,15 @@ const (
 	stepPowerOn     = "power-on"
 	stepBoot        = "boot"
 	stepTidy        = "tidy"
+	stepHandOver    = "hand-over"
+	stepGrow        = "grow"
+	stepRescue      = "rescue"
+	stepEnterRescue = "enter-rescue"
+	stepLeaveRescue = "leave-rescue"
 )
 
-// plans are the steps of each verb that is a job. The last two are the engine's
-// own: they give a Pi its first root.
+// plans are the steps of each verb that is a job. The last ones are the
+// engine's own.
 var plans = map[VerbName][]string{
 	VerbOn:      {stepPowerOn, stepBoot},
 	VerbOff:     {stepPowerOff},
@@ -54,22 +59,35 @@ var plans = map[VerbName][]string{
 	VerbUndo:    {stepPowerOff, stepSwitchRoot, stepPublish, stepPowerOn, stepBoot},
 	VerbBroken:  {stepPowerOff, stepWithdraw},
 	VerbReady:   {stepPublish},
-	verbDeploy:  {stepClone, stepPersonalise, stepSwitchRoot, stepPublish, stepPowerOn, stepBoot},
+	// Up to the hand-over the steps are those of the Pi that has the server, and
+	// then of the one that gets it. The export goes after the power: a port that
+	// cannot be switched off leaves the server as it was.
+	VerbMove: {
+		stepPowerOff, stepWithdraw, stepHandOver,
+		stepPowerOff, stepHold, stepPersonalise, stepPublish, stepPowerOn, stepBoot, stepTidy,
+	},
+	VerbResize:   {stepGrow},
+	VerbRescue:   {stepRescue, stepPowerOff, stepHold, stepEnterRescue, stepPublish, stepPowerOn, stepBoot},
+	VerbUnrescue: {stepPowerOff, stepHold, stepLeaveRescue, stepPublish, stepPowerOn, stepBoot},
+	verbDeploy:   {stepClone, stepPersonalise, stepSwitchRoot, stepPublish, stepPowerOn, stepBoot},
 	// A board that asked while nothing was there for it may have given up.
 	verbCommission: {stepClone, stepPersonalise, stepSwitchRoot, stepPublish, stepPowerOff, stepHold, stepPowerOn, stepBoot},
+	verbReturn:     {stepPublish, stepPowerOn, stepBoot},
 }
 
 // The engine's own verbs.
 const (
-	verbDeploy     VerbName = "deploy"
-	verbCommission VerbName = "commission"
+	verbDeploy     VerbName = "deploy"     // gives a Pi its first root
+	verbCommission VerbName = "commission" // the same for a board that was adopted
+	verbReturn     VerbName = "return"     // powers a server on again whose move ended early
+	verbExpire     VerbName = "expire"     // gives a former root up
 )
 
 var stepDefs = map[string]stepDef{
 	stepClone: {run: func(ctx context.Context, e *Engine, w *work) error {
 		return e.cfg.Roots.Clone(ctx, w.job.Image, w.job.Volume, w.size, w.percent)
 	}},
-	stepPersonalise: {run: func(ctx context.Context, e *Engine, w *work) error {
+	stepPersonalise: {apply: applyPersonalise, run: func(ctx context.Context, e *Engine, w *work) error {
 		var err error
 		w.hostKeys, err = e.cfg.Roots.Personalise(ctx, w.job.Volume, w.person)
 		return err
@@ -93,6 +111,56 @@ var stepDefs = map[string]stepDef{
 	stepPowerOn: {run: setPower(true), apply: applyPowerOn},
 	stepBoot:    {waits: true, run: waitForBoot},
 	stepTidy:    {run: removeDiscarded, apply: applyTidy},
+
+	stepHandOver: {apply: applyHandOver},
+	stepGrow: {apply: applyGrow, run: func(ctx context.Context, e *Engine, w *work) error {
+		return e.cfg.Roots.Grow(ctx, w.job.Volume, w.job.Size)
+	}},
+	stepRescue: {apply: applyRescue, run: func(ctx context.Context, e *Engine, w *work) error {
+		var err error
+		w.hostKeys, err = e.cfg.Roots.Rescue(ctx, w.pi, w.job.Image, w.person)
+		return err
+	}},
+	stepEnterRescue: {apply: applyRescueMode(true)},
+	stepLeaveRescue: {apply: applyRescueMode(false)},
+}
+
+// applyPersonalise keeps the host keys with the root, so that undo and move
+// bring the right ones along.
+func applyPersonalise(r *rack, _ *piState, w *work, err error) {
+	v, ok := r.volumes[w.job.Volume]
+	if err != nil || !ok {
+		return
+	}
+	v.HostKeys = w.hostKeys
+	r.saveVolume(v)
+}
+
+func applyGrow(r *rack, _ *piState, w *work, err error) {
+	v, ok := r.volumes[w.job.Volume]
+	if err != nil || !ok {
+		return
+	}
+	v.Size = w.job.Size
+	r.saveVolume(v)
+}
+
+func applyRescue(r *rack, _ *piState, w *work, err error) {
+	v, ok := r.volumes[w.job.Volume]
+	if err != nil || !ok {
+		return
+	}
+	v.RescueKeys = w.hostKeys
+	r.saveVolume(v)
+}
+
+func applyRescueMode(on bool) func(*rack, *piState, *work, error) {
+	return func(r *rack, p *piState, _ *work, err error) {
+		if err == nil && p.Rescue != on {
+			p.Rescue = on
+			r.savePi(p)
+		}
+	}
 }
 
 func setPower(on bool) func(context.Context, *Engine, *work) error {
@@ -162,6 +230,7 @@ func applySwitchRoot(r *rack, p *piState, w *work, err error) {
 	r.markVolume(w.job.Volume, VolumeCurrent)
 	p.Volume, p.Image = w.job.Volume, w.job.Image
 	p.Former, p.FormerImage = older, olderImage
+	p.Rescue = false // it was of the former root
 	if older == "" {
 		p.FormerImage = ""
 	}

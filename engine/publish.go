@@ -21,7 +21,7 @@ func (r *rack) publishBootTable() {
 	for _, p := range r.order {
 		entry := BootEntry{
 			Pi: p.Name, Segment: p.Segment, MAC: p.MAC, Model: p.Model, Serial: p.Serial,
-			Volume: p.Volume, Image: p.Image, Host: r.person(p).Hostname, Allowed: p.mayBoot(),
+			Volume: p.Volume, Image: p.Image, Host: r.person(p).Hostname, Rescue: p.Rescue, Allowed: p.mayBoot(),
 		}
 		t.segments[p.Segment.Name] = entry
 		t.clients[p.Segment.Addr.Addr()] = entry
@@ -36,7 +36,7 @@ func (r *rack) publishBootTable() {
 func (r *rack) publishSnapshot() {
 	r.dirty = false
 	s := &Snapshot{
-		At: time.Now(), Rack: r.name, Log: r.log, Warnings: r.warnings(),
+		At: time.Now(), Rack: r.name, Log: r.log, Warnings: r.warnings(), Space: r.space.seen, SpaceAt: r.space.at,
 		Pis: make([]PiView, len(r.order)), index: make(map[PiName]int, len(r.order)),
 	}
 	r.gen++
@@ -80,6 +80,12 @@ func (r *rack) warnings() []string {
 	if r.dropped > 0 {
 		w = append(w, fmt.Sprintf("%d observations were dropped in a flood", r.dropped))
 	}
+	if why := r.noRoom(); why != "" {
+		w = append(w, why)
+	}
+	if err := r.space.seen.Err; err != "" {
+		w = append(w, "the use of the disk cannot be told: "+err)
+	}
 	return w
 }
 
@@ -120,6 +126,13 @@ func (r *rack) viewPi(p *piState) PiView {
 		MAC: p.MAC, Addr: p.Segment.Addr.Addr(), Life: p.Life, Note: p.Note, Server: p.Server,
 		PowerAt: p.portAt, Wanted: p.Power, WasOn: p.running, Stage: p.view(), Since: p.since, LastStage: p.before, Diagnosis: p.diag,
 		Root: p.Volume, Former: p.Former, Image: p.Image, NFS: p.nfs, NFSAt: p.nfsAt, Seen: p.other, SeenAt: p.otherAt,
+	}
+	v.RootVolume, v.FormerVolume, v.Rescue = r.viewVolume(p.Volume), r.viewVolume(p.Former), p.Rescue
+	if p.Rescue {
+		v.RescueKeys = r.volumes[p.Volume].RescueKeys
+	}
+	if keep := r.e.cfg.Keep; keep > 0 && p.Former != "" {
+		v.FormerUntil = v.FormerVolume.Changed.Add(keep)
 	}
 	if s, ok := r.servers[p.Server]; ok {
 		v.Owner = s.Owner
@@ -179,7 +192,7 @@ func (r *rack) viewJobs(s *Snapshot) {
 
 func (j *jobState) viewOf() *JobView {
 	v := &JobView{
-		ID: j.ID, Batch: j.Batch, Verb: j.Verb, Pi: j.Pi, Actor: j.Actor, State: j.State,
+		ID: j.ID, Batch: j.Batch, Verb: j.Verb, Pi: j.Pi, To: j.To, Actor: j.Actor, State: j.State,
 		StepNo: min(j.Step+1, len(j.Steps)), Steps: len(j.Steps), Percent: int(j.percent.Load()),
 		Since: j.Created, Ended: j.Ended, Error: j.Error,
 	}

@@ -33,10 +33,11 @@ type rack struct {
 	storeErr error
 	dropped  uint64
 	gen      uint64
-	dirty    bool          // a snapshot is due
-	slots    int           // taken of cfg.Starting
-	sweeping bool          // a runner removes volumes
-	stale    bool          // the boot table is not what the Pis are
+	dirty    bool // a snapshot is due
+	slots    int  // taken of cfg.Starting
+	sweeping bool // a runner removes volumes
+	stale    bool // the boot table is not what the Pis are
+	space    space
 	removed  map[PiName]Pi // taken out of the configuration since the start
 	runners  runners
 }
@@ -58,7 +59,7 @@ func newRack(e *Engine, s State) *rack {
 		e: e, ids: s.LastID,
 		pis: map[PiName]*piState{}, servers: map[string]Server{}, images: map[string]Image{},
 		volumes: map[string]Volume{}, jobs: map[int64]*jobState{}, batches: map[int64]*batch{},
-		open: map[int64]AuditRow{}, removed: map[PiName]Pi{},
+		open: map[int64]AuditRow{}, removed: map[PiName]Pi{}, space: space{use: map[string]volumeUse{}},
 	}
 	for _, p := range s.Pis {
 		r.pis[p.Name] = newPiState(p)
@@ -146,16 +147,17 @@ func (r *rack) layoutPi(p Pi) {
 				p.Life = LifeNew
 			}
 		}
+		free := p.Image
 		r.putBack(&p)
 		have = newPiState(p)
-		have.moved = true
+		have.free, have.moved = free, true
 		have.job = r.jobOf(p.Name)
 		r.pis[p.Name] = have
 		r.savePi(have)
 		return
 	}
 	before := have.Pi
-	have.Segment = p.Segment
+	have.Segment, have.free = p.Segment, p.Image
 	if before.Segment != p.Segment {
 		r.move(have, before.Segment.Port)
 	}
@@ -174,10 +176,10 @@ func (r *rack) dropPi(p *piState) {
 	delete(r.pis, p.Name)
 	r.removed[p.Name] = p.Pi
 	r.changes.RemovePis = append(r.changes.RemovePis, p.Name)
-	if p.job != nil {
-		r.cancelJob(p.job, "its place was taken out of the configuration")
-	} else {
+	if p.job == nil {
 		r.withdraw(p)
+	} else if !r.released(p) {
+		r.cancelJob(p.job, "its place was taken out of the configuration")
 	}
 	r.logf(SystemActor().Name, p.Name, 0, "taken out of the configuration; its roots are kept")
 }
@@ -201,7 +203,7 @@ func (r *rack) putBack(p *Pi) {
 // may begin at the port before it has stopped.
 func (r *rack) jobOf(name PiName) *jobState {
 	for _, j := range r.jobs {
-		if j.Pi == name {
+		if j.Pi == name || j.To == name {
 			return j
 		}
 	}
@@ -217,10 +219,13 @@ func (r *rack) move(p *piState, from PortID) {
 		return
 	}
 	p.port, p.portAt, p.portSeen, p.facts.baseKnown = PortReading{}, time.Time{}, false, false
-	if p.job != nil {
+	if p.job != nil && !r.released(p) {
 		r.cancelJob(p.job, "its place in the configuration changed")
 	}
 }
+
+// released tells whether the Pi's job goes on at another Pi only.
+func (r *rack) released(p *piState) bool { return p.job.pi == p && r.handedOver(p.job) }
 
 // reindex rebuilds the look-ups after the layout changed.
 func (r *rack) reindex() {
@@ -260,10 +265,10 @@ func (r *rack) bump(p *piState) {
 }
 
 func (r *rack) saveVolume(v Volume) {
-	v.Changed = time.Now()
 	r.volumes[v.Name] = v
 	if v.State == VolumeRemoved {
 		delete(r.volumes, v.Name)
+		delete(r.space.use, v.Name)
 	}
 	r.changes.Volumes = append(r.changes.Volumes, v)
 }
@@ -271,7 +276,7 @@ func (r *rack) saveVolume(v Volume) {
 // markVolume changes what a volume is kept for; one that is not known is none.
 func (r *rack) markVolume(name string, s VolumeState) {
 	if v, ok := r.volumes[name]; ok && v.State != s {
-		v.State = s
+		v.State, v.Changed = s, time.Now()
 		r.saveVolume(v)
 	}
 }

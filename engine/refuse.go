@@ -78,6 +78,62 @@ func refuseNoFormer(p *PiView) string {
 	return ""
 }
 
+func refuseFree(p *PiView) string {
+	if p.Server == "" {
+		return "nobody has it: there is no server to move"
+	}
+	return ""
+}
+
+func refuseRented(p *PiView) string {
+	if p.Server != "" {
+		return fmt.Sprintf("it has a server, %s", p.Server)
+	}
+	return ""
+}
+
+func refuseNoRoot(p *PiView) string {
+	if p.Root == "" {
+		return "it has no root"
+	}
+	return ""
+}
+
+func refuseRescue(p *PiView) string {
+	if p.Rescue {
+		return "it is in rescue; :unrescue boots its root again"
+	}
+	return ""
+}
+
+func refuseNoRescue(p *PiView) string {
+	if !p.Rescue {
+		return "it is not in rescue"
+	}
+	return ""
+}
+
+func refuseNotReady(p *PiView) string {
+	if p.Life != LifeReady {
+		return fmt.Sprintf("it is %s, not ready", p.Life)
+	}
+	return ""
+}
+
+func refuseNoBoard(p *PiView) string {
+	if p.MAC == (MAC{}) {
+		return "no board is known there"
+	}
+	return ""
+}
+
+func refuseStalled(p *PiView) string {
+	if p.Stage == StageStalled {
+		return fmt.Sprintf("it stalled at %s", p.Diagnosis.At)
+	}
+	return ""
+}
+
 func refuseNoJob(p *PiView) string {
 	if p.Job == nil {
 		return "it has no job"

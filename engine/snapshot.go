@@ -113,12 +113,12 @@ type PiView struct {
 	ExportErr    string // why its root is not exported
 	Rescue       bool   // it boots the small system in memory
 	RescueKeys   []HostKey
-	Job        *JobView // not ended job, nil = none
-	Boot       *Boot    // the current or last boot, nil = none seen
-	NFS        NFSSeen
-	NFSAt      time.Time
-	Seen       *DHCPSeen // another board heard on this Pi's segment
-	SeenAt     time.Time
+	Job          *JobView // not ended job, nil = none
+	Boot         *Boot    // the current or last boot, nil = none seen
+	NFS          NFSSeen
+	NFSAt        time.Time
+	Seen         *DHCPSeen // another board heard on this Pi's segment
+	SeenAt       time.Time
 }
 
 // VolumeView is a volume of a Pi in a snapshot.
