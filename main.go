@@ -403,13 +403,14 @@ func runImageAdd(ctx context.Context, m *program, args []string) error {
 	f.StringVar(&o.SHA256, "sha256", "", "the `digest` that FILE must have")
 	f.StringVar(&o.Boot, "boot", "", "a tarball `file` with the boot files, if FILE has none")
 	f.StringVar(&o.BootSHA256, "boot-sha256", "", "its `digest`")
+	disk := f.Uint("disk-gb", 0, "with volumes on LVM: room for so many `GB` in the image, and so at least in each root (default: volumes.disk_gb, else 8.6)")
 	cfg, names, err := m.imageFlags(f, args, "NAME", "FILE")
 	if err != nil {
 		return err
 	}
 	o.Name, o.Source = names[0], names[1]
 	o.Progress = m.progress("unpacking " + o.Name)
-	added, err := daemon.AddImage(ctx, cfg, o)
+	added, err := daemon.AddImage(ctx, cfg, o, int64(*disk)*1e9)
 	if err != nil {
 		return err
 	}
@@ -442,12 +443,12 @@ func (m *program) progress(what string) func(done, total int64) {
 	}
 }
 
-func runImageList(_ context.Context, m *program, args []string) error {
+func runImageList(ctx context.Context, m *program, args []string) error {
 	cfg, _, err := m.imageFlags(flag.NewFlagSet("image list", flag.ContinueOnError), args)
 	if err != nil {
 		return err
 	}
-	list, err := daemon.Images(cfg)
+	list, err := daemon.Images(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -463,12 +464,12 @@ func runImageList(_ context.Context, m *program, args []string) error {
 	return w.Flush()
 }
 
-func runImageShow(_ context.Context, m *program, args []string) error {
+func runImageShow(ctx context.Context, m *program, args []string) error {
 	cfg, names, err := m.imageFlags(flag.NewFlagSet("image show", flag.ContinueOnError), args, "NAME")
 	if err != nil {
 		return err
 	}
-	info, err := daemon.ImageNamed(cfg, names[0])
+	info, err := daemon.ImageNamed(ctx, cfg, names[0])
 	if err != nil {
 		return err
 	}

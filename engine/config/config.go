@@ -67,9 +67,25 @@ type TFTP struct {
 // NFS sets what gives the Pis their roots.
 type NFS struct {
 	Driver string // which server; see Known
-	Port   int    // TCP port (2049); 0 = any free one
+	Port   int    // TCP port (2049); 0 = any free one, of the demo's server
 	Path   string // prefix of the exported paths, as the kernel command line has them
+	// Shared lets nfs-ganesha export roots that share a file system, of which
+	// each Pi can then read and write every other's.
+	Shared bool
 }
+
+// Values of nfs.driver that the checks know of.
+const (
+	NFSAuto   = "auto"   // the kernel's server if it runs, else nfs-ganesha
+	NFSKernel = "kernel" // the kernel's
+	NFSDemo   = "demo"   // picloud's own, read-only
+)
+
+// nfsPort is the port of NFS (RFC 1813, section 2.1).
+const nfsPort = 2049
+
+// VolumesLVM is the value of volumes.driver that needs a group and a pool.
+const VolumesLVM = "lvm"
 
 // Volumes sets where the Pis' roots are kept.
 type Volumes struct {
@@ -164,7 +180,7 @@ type Server struct {
 	Pi    engine.PiName
 	Keys  []string // authorized_keys lines of root
 	// Address is its public IPv6 address with the length of the prefix that its
-	// Pi has on the wire; Gateway is the next hop.
+	// Pi has on the wire; Gateway is the next hop, zero = DefaultGateway.
 	Address netip.Prefix
 	Gateway netip.Addr
 	DiskGB  int // size of its root, in 10^9 bytes; 0 = volumes.disk_gb
@@ -177,7 +193,7 @@ const BuiltinImage = "builtin"
 type Image struct {
 	Name  string
 	Label string // for people
-	Path  string // a folder with a whole root; "" for the built-in one
+	Path  string // a folder with a whole root; "" for the built-in one, and what picloud image add added
 }
 
 // Default returns a configuration with every default, and no hardware yet.
@@ -190,8 +206,8 @@ func Default() *Config {
 			Delay3B: time.Second, Nudge: 600 * time.Millisecond,
 		},
 		TFTP:    TFTP{Port: 69, MaxTransfers: 256, MaxPerPi: 4, Timeout: time.Second},
-		NFS:     NFS{Driver: "demo", Port: 2049, Path: "/srv/pi"},
-		Volumes: Volumes{Driver: "folder", NearlyFull: 90},
+		NFS:     NFS{Driver: NFSAuto, Port: nfsPort, Path: "/srv/pi"},
+		Volumes: Volumes{Driver: "folder", NearlyFull: 90, KeepDays: 7},
 		SSH:     SSH{Port: 22, Every: 5 * time.Second, Timeout: 2 * time.Second},
 		Guard:   defaultGuards(),
 	}

@@ -15,7 +15,7 @@ import (
 	"picloud/engine"
 )
 
-var known = Known{Profiles: []string{"rfc3621", "cisco-ios"}, NFSDrivers: []string{"demo"}, VolumeDrivers: []string{"folder", "btrfs"}}
+var known = Known{Profiles: []string{"rfc3621", "cisco-ios"}, NFSDrivers: []string{"auto", "kernel", "ganesha", "demo"}, VolumeDrivers: []string{"folder", "btrfs", "lvm"}}
 
 // small is a rack of one Pi, as the mistakes are made in it: 14 lines.
 const small = `rack = "A3"
@@ -64,6 +64,9 @@ rack = "B7"
 state = "/data/picloud"
 dhcp.reply = "unicast"
 ssh = { port = 2222, every = "10s" }
+nfs = { driver = "ganesha", port = 3049, shared = true }
+guest = { resolvers = ["2001:db8::64", "10.0.0.53"], time_zone = "Europe/London" }
+volumes = { driver = "lvm", group = "vg0", pool = "pis", disk_gb = 10, keep_days = 0 }
 
 [boot]
 power = "1m"
@@ -132,6 +135,8 @@ keys = [
 	"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII96UmRBx1+s+V/Y8fg0QEPahjTXpgS5orqasNHvpl51 a",
 	'no-pty,command="x y" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII96UmRBx1+s+V/Y8fg0QEPahjTXpgS5orqasNHvpl51',
 ]
+address = "2001:db8:0:1::2/64"
+disk_gb = 40
 
 [[image]]
 name = "trixie"
@@ -145,6 +150,11 @@ func TestParseFull(t *testing.T) {
 	want.Rack, want.State = "B7", "/data/picloud"
 	want.DHCP.Reply = ReplyUnicast
 	want.SSH.Port, want.SSH.Every = 2222, 10*time.Second
+	want.NFS = NFS{Driver: "ganesha", Port: 3049, Path: "/srv/pi", Shared: true}
+	want.Guest = Guest{
+		Resolvers: []netip.Addr{netip.MustParseAddr("2001:db8::64"), netip.MustParseAddr("10.0.0.53")}, TimeZone: "Europe/London",
+	}
+	want.Volumes = Volumes{Driver: VolumesLVM, NearlyFull: 90, Group: "vg0", Pool: "pis", DiskGB: 10}
 	want.Boot.Limits[engine.StagePower] = time.Minute
 	want.Boot.Limits[engine.StageRoot] = 0
 	want.Boot.Starting = 8
@@ -172,7 +182,8 @@ func TestParseFull(t *testing.T) {
 	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII96UmRBx1+s+V/Y8fg0QEPahjTXpgS5orqasNHvpl51"
 	want.Servers = []Server{{
 		Name: "shop", Owner: "Ärzte & Co", Pi: "b7-002",
-		Keys: []string{key + " a", `no-pty,command="x y" ` + key},
+		Keys:    []string{key + " a", `no-pty,command="x y" ` + key},
+		Address: netip.MustParsePrefix("2001:db8:0:1::2/64"), DiskGB: 40,
 	}}
 	want.Images = []Image{{Name: "trixie", Label: "Pi OS", Path: "/srv/images/trixie"}}
 	sameConfig(t, c, want)
@@ -209,8 +220,11 @@ func TestLayout(t *testing.T) {
 				Life: engine.LifeLive, Server: "shop",
 			},
 		},
-		Servers: []engine.Server{{Name: "shop", Owner: "Ärzte & Co", Keys: c.Servers[0].Keys}},
-		Images:  []engine.Image{{Name: "trixie", Label: "Pi OS"}},
+		Servers: []engine.Server{{
+			Name: "shop", Owner: "Ärzte & Co", Keys: c.Servers[0].Keys,
+			Address: netip.MustParsePrefix("2001:db8:0:1::2/64"), Gateway: DefaultGateway, Disk: 40_000_000_000,
+		}},
+		Images: []engine.Image{{Name: "trixie", Label: "Pi OS"}},
 	}
 	if diff := cmp.Diff(want, layout, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
@@ -218,6 +232,9 @@ func TestLayout(t *testing.T) {
 	}
 	if life := mustParse(t, small).Layout().Pis[0].Life; life != engine.LifeNew {
 		t.Errorf("nothing known of the board: life %s, want new", life)
+	}
+	if plain := mustParse(t, small); plain.Volumes.Keep() != 7*24*time.Hour || plain.Volumes.Disk() != 0 || c.Volumes.Keep() != 0 || c.Volumes.Disk() != 10_000_000_000 {
+		t.Errorf("kept for %s, disk %d", plain.Volumes.Keep(), c.Volumes.Disk())
 	}
 	if c.Limits() != c.Boot.Limits {
 		t.Error("Limits are not Boot.Limits")
@@ -274,7 +291,12 @@ func TestTemplate(t *testing.T) {
 	s.MAC, s.Serial, s.Model = engine.MAC{0xb8, 0x27, 0xeb, 0x12, 0x34, 0x56}, 0x12345678, engine.Model4B
 	s.Image, s.Life = BuiltinImage, engine.LifeReady
 	want.Switches[0].Overrides = []PortMap{{Port: 1}}
-	want.Servers = []Server{{Name: "shop-web", Owner: "customer 1042", Pi: "a3-001", Keys: c.Servers[0].Keys}}
+	want.Volumes.Group, want.Volumes.Pool = "vg0", "picloud"
+	want.Guest = Guest{Resolvers: []netip.Addr{netip.MustParseAddr("2001:db8::64")}, TimeZone: "Europe/London"}
+	want.Servers = []Server{{
+		Name: "shop-web", Owner: "customer 1042", Pi: "a3-001", Keys: c.Servers[0].Keys,
+		Address: netip.MustParsePrefix("2001:db8:0:1::2/64"), Gateway: netip.MustParseAddr("fe80::1"),
+	}}
 	want.Images[0].Label = "Built-in"
 	sameConfig(t, c, want)
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -335,8 +336,21 @@ func (d *decoder) setting(s scope, key string, at position, v *unstable.Node) {
 	}
 	d.source.at[p] = at
 	target := f.ref(s.owner)
-	if list, ok := target.(*[]string); ok {
-		d.texts(s, key, at, v, list)
+	switch list := target.(type) {
+	case *[]string:
+		d.texts(s, key, at, v, func(text string) *fault {
+			*list = append(*list, text)
+			return nil
+		})
+		return
+	case *[]netip.Addr:
+		d.texts(s, key, at, v, func(text string) *fault {
+			a, f := parseAddr(text)
+			if f == nil {
+				*list = append(*list, a)
+			}
+			return f
+		})
 		return
 	}
 	if wrong := decode(v, target); wrong != nil {
@@ -348,25 +362,29 @@ func (d *decoder) setting(s scope, key string, at position, v *unstable.Node) {
 	}
 }
 
-// texts reads a list of texts, noting where each element is.
-func (d *decoder) texts(s scope, key string, at position, v *unstable.Node, list *[]string) {
+// texts reads a list of texts, noting where each element that add takes is.
+func (d *decoder) texts(s scope, key string, at position, v *unstable.Node, add func(string) *fault) {
 	if v.Kind != unstable.Array {
 		d.source.bad[s.place(key)] = true
 		d.list.add(at, fmt.Sprintf("%s: want a list of texts, got %s", s.name(key), kindName(v)), `["one", "two"]`)
 		return
 	}
+	n := 0
 	for it := v.Children(); it.Next(); {
 		e := it.Node()
 		if e.Raw.Length > 0 {
 			at = d.lines.position(d.offset(e))
 		}
-		if e.Kind != unstable.String {
-			wrong := wantText(e)
+		wrong := wantText(e)
+		if e.Kind == unstable.String {
+			wrong = add(string(e.Data))
+		}
+		if wrong != nil {
 			d.list.add(at, s.name(key)+": "+wrong.message, wrong.remedy)
 			continue
 		}
-		d.source.at[s.place(element(key, len(*list)))] = at
-		*list = append(*list, string(e.Data))
+		d.source.at[s.place(element(key, n))] = at
+		n++
 	}
 }
 

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"net/netip"
+	"time"
 
 	"picloud/engine"
 )
@@ -18,6 +20,7 @@ func (c *Config) Layout() engine.Layout {
 		on[s.Pi] = s.Name
 		layout.Servers = append(layout.Servers, engine.Server{
 			Name: s.Name, Owner: s.Owner, Keys: append([]string(nil), s.Keys...),
+			Address: s.Address, Gateway: s.gateway(), Disk: int64(cmp.Or(s.DiskGB, c.Volumes.DiskGB)) * gigabyte,
 		})
 	}
 	for i := range c.Segments {
@@ -29,6 +32,24 @@ func (c *Config) Layout() engine.Layout {
 	}
 	return layout
 }
+
+// gigabyte is the unit of sizes in the file.
+const gigabyte = 1_000_000_000
+
+// gateway is the server's next hop, zero if it has no address.
+func (s *Server) gateway() netip.Addr {
+	if s.Address.IsValid() && !s.Gateway.IsValid() {
+		return DefaultGateway
+	}
+	return s.Gateway
+}
+
+// Keep is how long a former root is kept; 0 = until the next reimage.
+func (v Volumes) Keep() time.Duration { return time.Duration(v.KeepDays) * day }
+
+// Disk is the size of a root whose server says nothing else, in bytes; 0 = as
+// its image.
+func (v Volumes) Disk() int64 { return int64(v.DiskGB) * gigabyte }
 
 // pi makes the segment's place for a Pi; server is the customer's on it.
 func (s *Segment) pi(server string) engine.Pi {

@@ -109,7 +109,7 @@ rack.toml:15:1: unknown table "dchp"
 	{`unknown table, far`, "", `[metrics]
 `, `
 rack.toml:15:1: unknown table "metrics"
-  try: tables: boot, dhcp, tftp, nfs, volumes, ssh, guard.VERB, switch, switch.port, segment, server, image
+  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, guard.VERB, switch, switch.port, segment, server, image
 `},
 	{`unknown verb`, "", `[guard.cylce]
 `, `
@@ -161,7 +161,7 @@ rack.toml:17:1: [ssh] is there twice, first in line 15
 ssh = {port = 22}
 [ssh.x]`, `
 rack.toml:3:1: unknown table "ssh.x"
-  try: tables: boot, dhcp, tftp, nfs, volumes, ssh, guard.VERB, switch, switch.port, segment, server, image
+  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, guard.VERB, switch, switch.port, segment, server, image
 `},
 	{`port override above any switch`, `rack = "A3"`, `rack = "A3"
 [[switch.port]]
@@ -291,17 +291,159 @@ port = 67
 rack.toml:16:8: tftp.port: 67 is dhcp.port too
   try: 69
 `},
-	{`nfs driver of later`, "", `[nfs]
-driver = "kernel"
-`, `
-rack.toml:16:10: nfs.driver: "kernel" is not there yet: it comes with a later release
-  try: "demo"
-`},
 	{`unknown nfs driver`, "", `[nfs]
 driver = "smb"
 `, `
 rack.toml:16:10: nfs.driver: "smb" is not known
-  try: "demo"
+  try: one of "auto", "kernel", "ganesha", "demo"
+`},
+	{`any port, without the demo's server`, "", `[nfs]
+port = 0
+`, `
+rack.toml:16:8: nfs.port: 0 (any free port) works with driver = "demo" only
+  try: 2049
+`},
+	{`another port for the kernel's server`, "", `[nfs]
+driver = "kernel"
+port = 3049
+`, `
+rack.toml:17:8: nfs.port: the kernel's server has port 2049, not 3049
+  try: 2049, or driver = "ganesha"
+`},
+	{`exports around the state folder`, `rack = "A3"`, `rack = "A3"
+state = "/srv/pi/state"`, `
+rack.toml: nfs.path: /srv/pi and the state folder /srv/pi/state are in one another
+  try: a folder that holds nothing else, such as "/srv/pi"
+`},
+	{`exports in the state folder`, "", `[nfs]
+path = "/var/lib/picloud/nfs"
+`, `
+rack.toml:16:8: nfs.path: /var/lib/picloud/nfs and the state folder /var/lib/picloud are in one another
+  try: a folder that holds nothing else, such as "/srv/pi"
+`},
+	{`lvm without its names`, "", `[volumes]
+driver = "lvm"
+pool = ""
+`, `
+rack.toml:15:1: [volumes]: no group, which driver = "lvm" needs
+  try: group = "vg0"
+rack.toml:17:8: [volumes]: no pool, which driver = "lvm" needs
+  try: pool = "picloud"
+`},
+	{`lvm's names`, "", `[volumes]
+driver = "lvm"
+group = "--all"
+pool = "a/b"
+keep_days = -1
+disk_gb = 20000
+`, `
+rack.toml:17:9: volumes.group: "--all" cannot be used
+  try: a name of "vgs" or "lvs": letters, digits and . _ - between them
+rack.toml:18:8: volumes.pool: "a/b" cannot be used
+  try: a name of "vgs" or "lvs": letters, digits and . _ - between them
+rack.toml:19:13: volumes.keep_days: -1 is too small
+  try: a number from 0 to 3650
+rack.toml:20:11: volumes.disk_gb: 20000 is too large
+  try: a number from 0 to 16000
+`},
+	{`guests' resolvers`, "", `[guest]
+resolvers = ["2001:db8::64", "fe80::53", "dns.example"]
+time_zone = "../etc/passwd"
+`, `
+rack.toml:16:1: guest.resolvers: fe80::53 is not a unicast address
+  try: such as "2001:db8::64"
+rack.toml:16:42: guest.resolvers: "dns.example" is not an IP address
+  try: an address such as "10.64.0.2"
+rack.toml:17:13: guest.time_zone: "../etc/passwd" cannot be used
+  try: a name such as "Europe/London"
+`},
+	{`too many resolvers`, "", `[guest]
+resolvers = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]
+`, `
+rack.toml:16:1: guest.resolvers: 4 are more than a resolver looks at
+  try: leave the first three
+`},
+	{`resolvers without a list`, "", `[guest]
+resolvers = "10.0.0.1"
+`, `
+rack.toml:16:13: guest.resolvers: want a list of texts, got text
+  try: ["one", "two"]
+`},
+	{`servers' addresses`, "", `[[segment]]
+name = "a3-002"
+interface = "eth0.102"
+address = "10.64.0.5/30"
+switch = "sw1"
+port = 2
+[[server]]
+name = "a"
+owner = "x"
+pi = "a3-001"
+address = "2001:db8::2"
+gateway = "fe80::1%eth0"
+[[server]]
+name = "b"
+owner = "x"
+pi = "a3-002"
+address = "fe80::2/64"
+gateway = "10.0.0.1"
+[[server]]
+name = "c"
+owner = "x"
+pi = "a3-002"
+gateway = "fe80::1"
+`, `
+rack.toml:25:11: server "a" address: "2001:db8::2" has no length of its prefix
+  try: "2001:db8::2/64"
+rack.toml:26:11: server "a" gateway: fe80::1%eth0 is not a unicast IPv6 address without a zone
+  try: "fe80::1", or an address of the server's own prefix
+rack.toml:31:11: server "b" address: fe80::2/64 is not a public IPv6 address
+  try: a unicast IPv6 address with the length of its prefix, such as "2001:db8:0:1::2/64"
+rack.toml:32:11: server "b" gateway: 10.0.0.1 is not a unicast IPv6 address without a zone
+  try: "fe80::1", or an address of the server's own prefix
+rack.toml:36:6: server "c": Pi a3-002 is also that of server "b" (line 30)
+  try: give each its own
+rack.toml:37:11: server "c" gateway: there is no address that it would be for
+  try: address = "2001:db8:0:1::2/64"
+`},
+	{`servers' addresses, of one another`, "", `[[segment]]
+name = "a3-002"
+interface = "eth0.102"
+address = "10.64.0.5/30"
+switch = "sw1"
+port = 2
+[[segment]]
+name = "a3-003"
+interface = "eth0.103"
+address = "10.64.0.9/30"
+switch = "sw1"
+port = 3
+[[server]]
+name = "a"
+owner = "x"
+pi = "a3-001"
+address = "2001:db8::2/64"
+gateway = "2001:db8::2"
+[[server]]
+name = "b"
+owner = "x"
+pi = "a3-002"
+address = "2001:db8::2/48"
+gateway = "2001:db9::1"
+[[server]]
+name = "c"
+owner = "x"
+pi = "a3-003"
+address = "2001:db8:1::/64"
+`, `
+rack.toml:32:11: server "a" gateway: 2001:db8::2 is the server's own address
+  try: "fe80::1"
+rack.toml:37:11: server "b": address 2001:db8::2 is also that of server "a" (line 31)
+  try: give each its own
+rack.toml:38:11: server "b" gateway: 2001:db9::1 is neither link-local nor within 2001:db8::/48
+  try: "fe80::1"
+rack.toml:43:11: server "c" address: 2001:db8:1::/64 is the address of every router on the prefix
+  try: "2001:db8:1::1/64"
 `},
 	{`export path`, "", `[nfs]
 path = "/srv/my pis,rw"
@@ -669,12 +811,6 @@ rack.toml:20:2: server "shop" keys 2: is cut off or not a key of the kind ssh-ed
   try: the one line of a .pub file, such as "ssh-ed25519 AAAA… name"
 rack.toml:20:22: server "shop" keys 3: is not one line
   try: the one line of a .pub file, such as "ssh-ed25519 AAAA… name"
-`},
-	{`image without a path`, "", `[[image]]
-name = "trixie"
-`, `
-rack.toml:15:1: image "trixie": no path
-  try: path = "/srv/images/trixie-lite"
 `},
 	{`built-in with a path`, "", `[[image]]
 name = "builtin"

@@ -24,7 +24,7 @@ const portDoc = "A port that the switch numbers otherwise; belongs to the [[swit
 
 // schema is every table and key of the file, in the order they are printed.
 func schema(known Known) []table {
-	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), sshTable(), guardParent()}
+	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), guestTable(), sshTable(), guardParent()}
 	for i, g := range defaultGuards() {
 		tables = append(tables, guardTable(i, g))
 	}
@@ -94,39 +94,45 @@ func tftpTable() table {
 
 func nfsTable(known Known) table {
 	return single("nfs", "What gives the Pis their roots.", func(c *Config) *NFS { return &c.NFS },
-		field{key: "driver", doc: "\"demo\": a read-only server inside picloud, the only one there is now.",
-			ref: ref(func(n *NFS) any { return &n.Driver }), required: true, check: nfsDriver(known.NFSDrivers)},
-		field{key: "port", doc: "TCP port. 0 = any free one.",
+		field{key: "driver", doc: "\"kernel\": the kernel's server. \"ganesha\": nfs-ganesha, which picloud runs, for a\nkernel without one. \"auto\": the first of these that is there. \"demo\": a\nread-only server inside picloud, for a try.",
+			ref: ref(func(n *NFS) any { return &n.Driver }), required: true, check: oneOf(known.NFSDrivers)},
+		field{key: "port", doc: "TCP port; the kernel's server has 2049. 0 = any free one, with \"demo\" only.",
 			ref: ref(func(n *NFS) any { return &n.Port }), check: socketPort()},
-		field{key: "path", doc: "The exports are below this path, as the Pi's kernel command line has it.",
+		field{key: "path", doc: "The exports are below this path, as the Pi's kernel command line has it. The\nkernel's server has the roots bound there: nothing else may be in it.",
 			ref: ref(func(n *NFS) any { return &n.Path }), required: true, check: exportPath()},
+		field{key: "shared", doc: "Let nfs-ganesha export roots that share a file system, as those of \"folder\" do.\nWhoever is root on one Pi can then read and write the roots of all others, and\nall else on that file system: only where all Pis are one person's.",
+			ref: ref(func(n *NFS) any { return &n.Shared })},
 	)
 }
 
 func volumesTable(known Known) table {
 	return single("volumes", "Where the Pis' roots are kept, below the state folder.", func(c *Config) *Volumes { return &c.Volumes },
-		field{key: "driver", doc: "\"folder\": plain folders, copied; \"btrfs\": subvolumes, where the state folder\nis on btrfs: a new root takes no time and no room.",
+		field{key: "driver", doc: "\"folder\": plain folders, copied. \"btrfs\": subvolumes, where the state folder is\non btrfs: a new root takes no time and no room. \"lvm\": a file system of its own\nfor each root, in an LVM thin pool: the one for customers.",
 			ref: ref(func(v *Volumes) any { return &v.Driver }), required: true, check: oneOf(known.VolumeDrivers)},
 		field{key: "nearly_full", doc: "Per cent of the disk at which no new root is made: the rest is for the\nroots that run.",
 			ref: ref(func(v *Volumes) any { return &v.NearlyFull }), check: within(1, 99)},
+		field{key: "keep_days", doc: "A former root is kept for so many days, for undo. 0 = until the next reimage.",
+			ref: ref(func(v *Volumes) any { return &v.KeepDays }), check: within(0, 3650)},
+		field{key: "disk_gb", doc: "Size of a root in GB (10^9 bytes), unless its [[server]] has another. 0 = as its\nimage. A folder has no limit, whatever this says.",
+			ref: ref(func(v *Volumes) any { return &v.DiskGB }), check: within(0, largestDisk)},
+		field{key: "group", doc: "With \"lvm\": the volume group, and the thin pool in it, which is for picloud alone\n(lvcreate --type thin-pool --name picloud --extents 95%FREE GROUP).", example: `"vg0"`,
+			ref: ref(func(v *Volumes) any { return &v.Group }), check: lvmName()},
+		field{key: "pool", example: `"picloud"`,
+			ref: ref(func(v *Volumes) any { return &v.Pool }), check: lvmName()},
 	)
 }
 
-// laterDrivers are NFS servers that people will look for and that are not
-// there yet.
-var laterDrivers = []string{"kernel", "ganesha"}
+// largestDisk is the size of a root at which it is taken for a mistake, in GB:
+// an ext4 file system has 16 TB.
+const largestDisk = 16_000
 
-func nfsDriver(drivers []string) func(any) *fault {
-	known := oneOf(drivers)
-	return on(func(driver string) *fault {
-		f := known(&driver)
-		for _, later := range laterDrivers {
-			if f != nil && driver == later {
-				return faultf(quoted(drivers), "%s is not there yet: it comes with a later release", show(driver))
-			}
-		}
-		return f
-	})
+func guestTable() table {
+	return single("guest", "What is written into every root, at each reimage.", func(c *Config) *Guest { return &c.Guest },
+		field{key: "resolvers", doc: "DNS servers, at most 3; none: the image's own. Servers with IPv6 only need one\nthat does DNS64 (RFC 6147).", example: `["2001:db8::64"]`,
+			ref: ref(func(g *Guest) any { return &g.Resolvers }), check: on(resolvers)},
+		field{key: "time_zone", doc: "Of the tz database, \"\" = the image's own.", example: `"Europe/London"`,
+			ref: ref(func(g *Guest) any { return &g.TimeZone }), check: form(zoneForm, 95, `a name such as "Europe/London"`)},
+	)
 }
 
 func sshTable() table {
@@ -265,6 +271,12 @@ func serverTable() table {
 			ref: ref(func(s *Server) any { return &s.Pi })},
 		field{key: "keys", doc: "Lines of root's authorized_keys.", example: exampleKey,
 			ref: ref(func(s *Server) any { return &s.Keys })},
+		field{key: "address", doc: "Its public IPv6 address, with the length of the prefix that the Pi has on its\nwire. picloud routes the address to the Pi, also after a move.", example: `"2001:db8:0:1::2/64"`,
+			ref: ref(func(s *Server) any { return &s.Address }), check: on(publicAddress)},
+		field{key: "gateway", doc: "Its next hop, which picloud has on the Pi's interface. If not set: fe80::1.", example: `"fe80::1"`,
+			ref: ref(func(s *Server) any { return &s.Gateway }), check: on(gatewayAddress)},
+		field{key: "disk_gb", doc: "Size of its root in GB. 0 = volumes.disk_gb.",
+			ref: ref(func(s *Server) any { return &s.DiskGB }), check: within(0, largestDisk)},
 	)
 }
 
@@ -279,7 +291,7 @@ func imageTable() table {
 			ref: ref(func(i *Image) any { return &i.Name }), check: form(imageForm, longestLabel, "lower-case letters, digits and . _ - between them, at most 63")},
 		field{key: "label", doc: "For people.", example: `"Built-in"`,
 			ref: ref(func(i *Image) any { return &i.Label }), check: on(text)},
-		field{key: "path", doc: "A folder with a whole root, boot/firmware in it; not for \"builtin\".", example: `"/srv/images/trixie-lite"`,
+		field{key: "path", doc: "A folder with a whole root, boot/firmware in it. Not for \"builtin\", nor for one\nthat picloud image add has added.", example: `"/srv/images/trixie-lite"`,
 			ref: ref(func(i *Image) any { return &i.Path }), check: on(cleanPath)},
 	)
 }

@@ -25,8 +25,9 @@ func (c *Config) validate(tables []table, list *problems) {
 	k := &checker{c: c, source: c.source, tables: tables, list: list}
 	k.fields()
 	for _, check := range []func(*checker){
-		(*checker).guards, (*checker).servers, (*checker).switches, (*checker).portMaps, (*checker).images,
-		(*checker).names, (*checker).segments, (*checker).overlaps, (*checker).boards, (*checker).customers,
+		(*checker).guards, (*checker).servers, (*checker).nfs, (*checker).volumes, (*checker).switches, (*checker).portMaps,
+		(*checker).images, (*checker).names, (*checker).segments, (*checker).overlaps, (*checker).boards,
+		(*checker).customers, (*checker).addresses,
 	} {
 		check(k)
 	}
@@ -201,12 +202,8 @@ func (k *checker) images() {
 			continue
 		}
 		unique(k, names, image.Name, p, title("image", image.Name), "the name")
-		p.key = "path"
-		switch {
-		case image.Name == BuiltinImage && image.Path != "":
+		if p.key = "path"; image.Name == BuiltinImage && image.Path != "" {
 			k.say(p, title("image", image.Name)+" path", faultf("give an image of your own another name", "the built-in image has no folder"))
-		case image.Name != BuiltinImage && image.Path == "" && !k.source.spoilt(p):
-			k.list.add(k.source.position(p), title("image", image.Name)+": no path", `path = "/srv/images/trixie-lite"`)
 		}
 	}
 }

@@ -129,6 +129,9 @@ func parseAddrPort(s string) (netip.AddrPort, *fault) {
 
 func parsePrefix(s string) (netip.Prefix, *fault) {
 	p, err := netip.ParsePrefix(s)
+	if a, aerr := netip.ParseAddr(s); aerr == nil && a.Is6() {
+		return p, faultf(fmt.Sprintf("%q", s+"/64"), "%s has no length of its prefix", show(s))
+	}
 	if s != "" && err != nil {
 		return p, faultf(`the server's address with its mask, such as "10.64.0.1/30"`,
 			"%s is not an address with a mask", show(s))
@@ -212,13 +215,23 @@ func format(value any) string {
 	case *bool:
 		return strconv.FormatBool(*v)
 	case *[]string:
-		quoted := make([]string, len(*v))
-		for i, s := range *v {
-			quoted[i] = quote(s)
+		return formatList(*v)
+	case *[]netip.Addr:
+		list := make([]string, len(*v))
+		for i, a := range *v {
+			list[i] = a.String()
 		}
-		return "[" + strings.Join(quoted, ", ") + "]"
+		return formatList(list)
 	}
 	return quote(formatText(value))
+}
+
+func formatList(list []string) string {
+	quoted := make([]string, len(list))
+	for i, s := range list {
+		quoted[i] = quote(s)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 func formatText(value any) string {

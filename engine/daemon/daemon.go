@@ -19,10 +19,10 @@ import (
 	"picloud/engine"
 	"picloud/engine/config"
 	"picloud/hw/poe"
+	"picloud/hw/volume"
 	"picloud/netboot/bootfs"
 	"picloud/netboot/dhcp"
 	"picloud/netboot/nfs"
-	"picloud/netboot/nfs/nfs3"
 	"picloud/netboot/sshprobe"
 	"picloud/netboot/tftp"
 	"picloud/store"
@@ -41,9 +41,6 @@ type Options struct {
 	Stage func(engine.StageChange)
 	Log   *slog.Logger // nil discards
 }
-
-// NFSDrivers are the values of nfs.driver that this program has.
-func NFSDrivers() []string { return []string{"demo"} }
 
 // Known is what a configuration is checked against.
 func Known() config.Known {
@@ -66,8 +63,8 @@ type Daemon struct {
 	near     *neighbours
 	dhcp     *dhcp.Server
 	tftp     *tftp.Server
-	nfs      *nfs3.Server
-	nfsSock  net.Listener
+	volumes  volume.Driver
+	exports  *exporter
 	ports    Ports
 	close    []func()
 }
@@ -88,11 +85,7 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 			d.Close()
 		}
 	}()
-	layout, err := layoutOf(opts.Config)
-	if err != nil {
-		return nil, err
-	}
-	if err := d.openLinks(layout); err != nil {
+	if err := d.openLinks(opts.Config.Layout()); err != nil {
 		return nil, err
 	}
 	if err := d.openStore(ctx); err != nil {
@@ -101,7 +94,13 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 	if err := d.openSockets(ctx); err != nil {
 		return nil, err
 	}
-	if err := d.openEngine(ctx, layout); err != nil {
+	if d.volumes, err = openVolumeStore(ctx, opts.Config, opts.Volatile, opts.Log); err != nil {
+		return nil, err
+	}
+	if err := d.openExports(ctx, d.volumes.Features()); err != nil {
+		return nil, err
+	}
+	if err := d.openEngine(ctx); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -149,10 +148,13 @@ func (d *Daemon) openStore(ctx context.Context) error {
 }
 
 // openEngine comes last: from its New on, what happens is written down.
-func (d *Daemon) openEngine(ctx context.Context, l engine.Layout) error {
+func (d *Daemon) openEngine(ctx context.Context) error {
 	cfg := d.opts.Config
-	var err error
-	if d.roots, err = openRoots(ctx, cfg, d.opts.Volatile, d.nfs); err != nil {
+	layout, err := layoutOf(ctx, cfg, d.volumes)
+	if err != nil {
+		return err
+	}
+	if d.roots, err = openRoots(ctx, cfg, d.volumes, d.exports, d.opts.Log); err != nil {
 		return err
 	}
 	d.switches = &switches{observe: d.observe, log: d.opts.Log, speed: d.opts.Speed}
@@ -160,9 +162,9 @@ func (d *Daemon) openEngine(ctx context.Context, l engine.Layout) error {
 		return err
 	}
 	d.engine, err = engine.New(ctx, engine.Config{
-		Layout: l, Inventory: d.store, Power: d.switches, Roots: d.roots,
+		Layout: layout, Inventory: d.store, Power: d.switches, Roots: d.roots,
 		Guards: cfg.Guards(), Limits: cfg.Limits(), Hold: cfg.Boot.Hold,
-		Starting: cfg.Boot.Starting, Failures: cfg.Boot.Failures,
+		Starting: cfg.Boot.Starting, Failures: cfg.Boot.Failures, Keep: cfg.Volumes.Keep(),
 		Stage: d.opts.Stage, Log: d.opts.Log,
 	})
 	return err
@@ -172,7 +174,7 @@ func (d *Daemon) observe(o engine.Observation) { d.engine.Observe(o) }
 
 func (d *Daemon) bootTable() *engine.BootTable { return d.engine.BootTable() }
 
-// openSockets binds DHCP, TFTP and NFS. A port that is taken is an error now,
+// openSockets binds DHCP and TFTP. A port that is taken is an error now,
 // not a Pi that does not boot later.
 func (d *Daemon) openSockets(ctx context.Context) error {
 	cfg := d.opts.Config
@@ -200,25 +202,7 @@ func (d *Daemon) openSockets(ctx context.Context) error {
 		MaxTransfers: cfg.TFTP.MaxTransfers, MaxPerClient: cfg.TFTP.MaxPerPi, Timeout: cfg.TFTP.Timeout,
 		Log: d.opts.Log,
 	})
-	if err != nil {
-		return err
-	}
-
-	if d.nfsSock, err = nfs.Listen(ctx, anyAddr(cfg.NFS.Port), device); err != nil {
-		return err
-	}
-	d.close = append(d.close, func() { _ = d.nfsSock.Close() })
-	d.ports.NFS = portOf(d.nfsSock.Addr())
-	key, err := secretKey(filepath.Join(cfg.State, "nfs.key"))
-	if err != nil {
-		return err
-	}
-	d.nfs = nfs3.New(nfs3.Config{Logger: d.opts.Log, Key: key, OnEvent: func(e nfs3.Event) {
-		if o, ok := nfsObservation(e); ok {
-			d.observe(o)
-		}
-	}})
-	return nil
+	return err
 }
 
 // secretKey reads a key that outlives the process, or makes it.
@@ -276,9 +260,7 @@ func (d *Daemon) dhcpConfig(conn *dhcp.Conn) dhcp.Config {
 	return c
 }
 
-func (d *Daemon) bootFolder(e engine.BootEntry) (*bootfs.Folder, error) {
-	return d.roots.bootFolder(e, d.ports.NFS)
-}
+func (d *Daemon) bootFolder(e engine.BootEntry) (*bootfs.Folder, error) { return d.roots.bootFolder(e) }
 
 // Run works until ctx ends, and then returns nil when all has stopped cleanly.
 // It returns early when a part fails that the rest cannot do without.
@@ -292,18 +274,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	})
 	watch := &peers{observe: d.observe}
 	for what, run := range map[string]func() error{
-		"engine": func() error { return d.engine.Run(ctx) },
-		"dhcp":   func() error { return d.dhcp.Serve(ctx) },
-		"tftp":   func() error { return d.tftp.Serve(ctx) },
-		"nfs": func() error {
-			// A handle is stale while its export is not back: connections wait.
-			select {
-			case <-d.engine.Published():
-				return d.nfs.Serve(ctx, d.nfsSock)
-			case <-ctx.Done():
-				return nil
-			}
-		},
+		"engine":   func() error { return d.engine.Run(ctx) },
+		"dhcp":     func() error { return d.dhcp.Serve(ctx) },
+		"tftp":     func() error { return d.tftp.Serve(ctx) },
+		"nfs":      func() error { return d.exports.serve(ctx, d.engine.Published()) },
+		"prune":    func() error { return d.prune(ctx) },
 		"switches": func() error { return d.switches.run(ctx) },
 		"ssh":      func() error { return prober.Run(ctx) },
 		"watch": func() error {
@@ -328,6 +303,19 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// prune withdraws the exports that no Pi has, once those that Pis have are back.
+func (d *Daemon) prune(ctx context.Context) error {
+	select {
+	case <-d.engine.Published():
+	case <-ctx.Done():
+		return nil
+	}
+	if err := d.roots.prune(ctx, d.opts.Log); err != nil && ctx.Err() == nil {
+		d.opts.Log.Error("exports that no Pi has any more stay", "err", err)
+	}
+	return nil
+}
+
 // ErrRestart means that a reload asked for something that only a restart does.
 var ErrRestart = errors.New("takes effect after a restart")
 
@@ -336,7 +324,7 @@ var ErrRestart = errors.New("takes effect after a restart")
 // already runs need a restart; the error names them, and the rest is done.
 func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	old := d.opts.Config // what was started with: what needs a restart stays as there
-	layout, err := layoutOf(cfg)
+	layout, err := layoutOf(ctx, cfg, d.volumes)
 	if err != nil {
 		return err
 	}
@@ -357,10 +345,14 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	if err := d.engine.Relayout(ctx, layout); err != nil {
 		return err
 	}
+	if err := d.prune(ctx); err != nil {
+		return err
+	}
 	var late []error
 	for what, changed := range map[string]bool{
 		"state": cfg.State != old.State, "[boot]": cfg.Boot != old.Boot, "[dhcp]": cfg.DHCP != old.DHCP,
 		"[tftp]": cfg.TFTP != old.TFTP, "[nfs]": cfg.NFS != old.NFS, "[volumes]": cfg.Volumes != old.Volumes, "[ssh]": cfg.SSH != old.SSH,
+		"[guest]": !sameGuest(cfg.Guest, old.Guest),
 		"[guard]": !slices.Equal(cfg.Guard, old.Guard),
 	} {
 		if changed {
@@ -368,4 +360,8 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 		}
 	}
 	return errors.Join(late...)
+}
+
+func sameGuest(a, b config.Guest) bool {
+	return a.TimeZone == b.TimeZone && slices.Equal(a.Resolvers, b.Resolvers)
 }

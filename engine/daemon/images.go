@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,49 +10,59 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"syscall"
 
 	"picloud/engine"
 	"picloud/engine/config"
 	"picloud/hw/volume"
 	"picloud/hw/volume/btrfs"
 	"picloud/hw/volume/folder"
+	"picloud/hw/volume/lvmthin"
 	"picloud/netboot/rootfs/image"
 	"picloud/netboot/rootfs/netbootable"
 )
 
 // volumeDrivers open the volumes of a state folder, by volumes.driver.
-var volumeDrivers = map[string]func(cfg *config.Config, volatile bool) (volume.Driver, error){
-	"folder": func(cfg *config.Config, volatile bool) (volume.Driver, error) {
+var volumeDrivers = map[string]func(ctx context.Context, cfg *config.Config, volatile bool) (volume.Driver, error){
+	"folder": func(_ context.Context, cfg *config.Config, volatile bool) (volume.Driver, error) {
 		return folder.Open(cfg.State, folder.Options{Volatile: volatile})
 	},
-	"btrfs": func(cfg *config.Config, _ bool) (volume.Driver, error) {
-		return btrfs.Open(cfg.State, btrfs.Options{NearlyFull: float64(cfg.Volumes.NearlyFull) / 100})
+	"btrfs": func(_ context.Context, cfg *config.Config, _ bool) (volume.Driver, error) {
+		return btrfs.Open(cfg.State, btrfs.Options{NearlyFull: nearlyFull(cfg)})
+	},
+	config.VolumesLVM: func(ctx context.Context, cfg *config.Config, _ bool) (volume.Driver, error) {
+		v := &cfg.Volumes
+		return lvmthin.Open(ctx, cfg.State, lvmthin.Options{Group: v.Group, Pool: v.Pool, NearlyFull: nearlyFull(cfg)})
 	},
 }
 
-// VolumeDrivers are the values of volumes.driver that this program has.
-func VolumeDrivers() []string { return []string{"folder", "btrfs"} }
+func nearlyFull(cfg *config.Config) float64 { return float64(cfg.Volumes.NearlyFull) / 100 }
 
-func openVolumes(cfg *config.Config, volatile bool) (volume.Driver, error) {
+// VolumeDrivers are the values of volumes.driver that this program has.
+func VolumeDrivers() []string { return []string{"folder", "btrfs", config.VolumesLVM} }
+
+func openVolumes(ctx context.Context, cfg *config.Config, volatile bool) (volume.Driver, error) {
 	open, ok := volumeDrivers[cfg.Volumes.Driver]
 	if !ok {
 		return nil, fmt.Errorf("volumes.driver %q: there is none", cfg.Volumes.Driver)
 	}
-	return open(cfg, volatile)
+	return open(ctx, cfg, volatile)
 }
 
-// imagesFolder is where both drivers have their images.
-func imagesFolder(cfg *config.Config) string { return filepath.Join(cfg.State, "images") }
+// imagesFolder is where the drivers have their images, or for those of LVM,
+// which are not mounted, what has to be at hand of them.
+func imagesFolder(state string) string { return filepath.Join(state, "images") }
 
-// layoutOf is the configuration's layout, with the images that were added to
-// the state folder besides those it names.
-func layoutOf(cfg *config.Config) (engine.Layout, error) {
+// layoutOf is the configuration's layout, with the images that were added
+// besides those it names.
+func layoutOf(ctx context.Context, cfg *config.Config, volumes volume.Driver) (engine.Layout, error) {
 	l := cfg.Layout()
 	named := make(map[string]bool, len(l.Images))
 	for _, img := range l.Images {
 		named[img.Name] = true
 	}
-	added, err := image.List(imagesFolder(cfg))
+	added, err := imagesOf(ctx, cfg, volumes)
 	if err != nil {
 		return l, err
 	}
@@ -61,6 +72,20 @@ func layoutOf(cfg *config.Config) (engine.Layout, error) {
 		}
 	}
 	return l, nil
+}
+
+// imagesOf lists the images that the volumes can be cloned from.
+func imagesOf(ctx context.Context, cfg *config.Config, volumes volume.Driver) ([]image.Info, error) {
+	have, err := volumes.Images(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there := make(map[string]bool, len(have))
+	for _, i := range have {
+		there[i.Name] = true
+	}
+	list, err := image.List(imagesFolder(cfg.State))
+	return slices.DeleteFunc(list, func(i image.Info) bool { return !there[i.Name] }), err
 }
 
 func imageLabel(i image.Info) string {
@@ -78,18 +103,23 @@ type AddedImage struct {
 }
 
 // AddImage unpacks an image into the state folder of a configuration and makes
-// it boot over the network. It is there whole or not at all. o.Dir is not
-// looked at. A service that is running sees it after a reload.
-func AddImage(ctx context.Context, cfg *config.Config, o image.Options) (AddedImage, error) {
-	driver, err := openVolumes(cfg, false)
+// it boot over the network. It is there whole or not at all. size is how many
+// bytes an image that is a disk of its own may hold, 0 = as the configuration
+// says. o.Dir is not looked at. A service that is running sees it after a reload.
+func AddImage(ctx context.Context, cfg *config.Config, o image.Options, size int64) (AddedImage, error) {
+	driver, err := openVolumes(ctx, cfg, false)
 	if err != nil {
 		return AddedImage{}, err
 	}
-	if _, err := image.Show(imagesFolder(cfg), o.Name); err == nil {
+	list, err := imagesOf(ctx, cfg, driver)
+	if err != nil {
+		return AddedImage{}, err
+	}
+	if slices.ContainsFunc(list, func(i image.Info) bool { return i.Name == o.Name }) {
 		return AddedImage{}, &image.Error{Op: "add", Name: o.Name, Err: image.ErrExists, Hint: "give it another name, or remove that one first"}
 	}
 	var added AddedImage
-	err = driver.Import(ctx, o.Name, 0, func(ctx context.Context, dir string) error {
+	err = importImage(ctx, driver, cfg.State, o.Name, cmp.Or(size, cfg.Volumes.Disk()), func(ctx context.Context, dir string) error {
 		o.Dir = dir
 		if _, err := image.Add(ctx, o); err != nil {
 			return err
@@ -101,11 +131,78 @@ func AddImage(ctx context.Context, cfg *config.Config, o image.Options) (AddedIm
 		added.Changes, added.Warnings = result.Changes, result.Warnings
 		return err
 	})
+	if errors.Is(err, syscall.ENOSPC) && !isFolders(driver) {
+		err = fmt.Errorf("%w (give the image more room: --disk-gb N)", err)
+	}
 	if err != nil {
 		return AddedImage{}, err
 	}
-	added.Info, err = image.Show(imagesFolder(cfg), o.Name)
+	added.Info, err = image.Show(imagesFolder(cfg.State), o.Name)
 	return added, err
+}
+
+// isFolders tells whether a driver's images are folders on this host.
+func isFolders(driver volume.Driver) bool {
+	_, disks := driver.(*lvmthin.Driver)
+	return !disks
+}
+
+// importImage has the driver make an image. Of one that is a disk, what it is
+// and its boot files are kept as a folder, too. size counts for disks alone:
+// a folder's roots get theirs when they are cloned.
+func importImage(ctx context.Context, driver volume.Driver, state, name string, size int64, fill func(context.Context, string) error) error {
+	if isFolders(driver) {
+		return driver.Import(ctx, name, 0, fill)
+	}
+	return driver.Import(ctx, name, size, func(ctx context.Context, dir string) error {
+		if err := fill(ctx, dir); err != nil {
+			return err
+		}
+		if err := keepBootFiles(dir, imagesFolder(state), name); err != nil {
+			return fmt.Errorf("keep its boot files: %w", err)
+		}
+		return nil
+	})
+}
+
+// keepBootFiles copies what an image is and its boot files to name below
+// parent, whole or not at all.
+func keepBootFiles(dir, parent, name string) error {
+	if err := volume.CheckName(name); err != nil {
+		return err
+	}
+	fresh, target := filepath.Join(parent, ".new-"+name), filepath.Join(parent, name)
+	if err := errors.Join(os.RemoveAll(fresh), os.RemoveAll(target)); err != nil { // of one that was given up
+		return err
+	}
+	for _, sub := range []string{"etc", "boot"} {
+		if err := os.MkdirAll(filepath.Join(fresh, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	from, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	stamp, err := from.ReadFile(imageStamp)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(fresh, imageStamp), stamp, 0o600)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) { // the built-in image has none
+		return err
+	}
+	boot, err := from.OpenRoot("boot")
+	if err == nil {
+		err = errors.Join(os.CopyFS(filepath.Join(fresh, "boot"), boot.FS()), boot.Close())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(fresh, target); err != nil {
+		return err
+	}
+	return syncFolder(parent)
 }
 
 // moveUp moves what is in a folder's only folder into it.
@@ -128,21 +225,42 @@ func moveUp(dir, only string) error {
 	return os.Remove(aside)
 }
 
-// Images lists the images of a configuration's state folder.
-func Images(cfg *config.Config) ([]image.Info, error) { return image.List(imagesFolder(cfg)) }
+// Images lists the images of a configuration's volumes.
+func Images(ctx context.Context, cfg *config.Config) ([]image.Info, error) {
+	driver, err := openVolumes(ctx, cfg, false)
+	if err != nil {
+		return nil, err
+	}
+	return imagesOf(ctx, cfg, driver)
+}
 
 // ImageNamed returns one image.
-func ImageNamed(cfg *config.Config, name string) (image.Info, error) {
-	return image.Show(imagesFolder(cfg), name)
+func ImageNamed(ctx context.Context, cfg *config.Config, name string) (image.Info, error) {
+	driver, err := openVolumes(ctx, cfg, false)
+	if err != nil {
+		return image.Info{}, err
+	}
+	return imageNamed(ctx, cfg, driver, name)
+}
+
+func imageNamed(ctx context.Context, cfg *config.Config, driver volume.Driver, name string) (image.Info, error) {
+	list, err := imagesOf(ctx, cfg, driver)
+	if err != nil {
+		return image.Info{}, err
+	}
+	if i := slices.IndexFunc(list, func(i image.Info) bool { return i.Name == name }); i >= 0 {
+		return list[i], nil
+	}
+	return image.Info{}, &image.Error{Op: "show", Name: name, Err: image.ErrNotFound, Hint: "picloud image list says which there are"}
 }
 
 // RemoveImage deletes an image that no root was made from.
 func RemoveImage(ctx context.Context, cfg *config.Config, name string) error {
-	driver, err := openVolumes(cfg, false)
+	driver, err := openVolumes(ctx, cfg, false)
 	if err != nil {
 		return err
 	}
-	if _, err := image.Show(imagesFolder(cfg), name); err != nil {
+	if _, err := imageNamed(ctx, cfg, driver, name); err != nil {
 		return err
 	}
 	users, err := clonesOf(ctx, driver, name)
@@ -155,7 +273,10 @@ func RemoveImage(ctx context.Context, cfg *config.Config, name string) error {
 			Hint: "reimage those Pis with another image first; their former roots count too",
 		}
 	}
-	return driver.RemoveImage(ctx, name)
+	if err := driver.RemoveImage(ctx, name); err != nil || isFolders(driver) {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(imagesFolder(cfg.State), name))
 }
 
 // clonesOf returns the volumes that say they were made from an image. A

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"picloud/engine/config"
+	"picloud/hw/volume"
 	"picloud/netboot/rootfs/image"
 )
 
@@ -50,12 +51,21 @@ func rootTarball(t *testing.T) string {
 	return path
 }
 
+func volumes(t *testing.T, cfg *config.Config) volume.Driver {
+	t.Helper()
+	driver, err := openVolumes(t.Context(), cfg, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return driver
+}
+
 func TestImages(t *testing.T) {
 	cfg := config.Default()
 	cfg.State = t.TempDir()
 	source := rootTarball(t)
 	// Its own name is that of a folder in it.
-	added, err := AddImage(t.Context(), cfg, image.Options{Name: "same", Source: source})
+	added, err := AddImage(t.Context(), cfg, image.Options{Name: "same", Source: source}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,17 +76,14 @@ func TestImages(t *testing.T) {
 	if err != nil || strings.Contains(string(fstab), "ext4") {
 		t.Errorf("fstab of the image: %q, %v", fstab, err)
 	}
-	if l, err := layoutOf(cfg); err != nil || len(l.Images) != 1 || l.Images[0].Name != "same" {
+	if l, err := layoutOf(t.Context(), cfg, volumes(t, cfg)); err != nil || len(l.Images) != 1 || l.Images[0].Name != "same" {
 		t.Errorf("layout %+v, %v", l.Images, err)
 	}
-	if _, err := AddImage(t.Context(), cfg, image.Options{Name: "same", Source: source}); !errors.Is(err, image.ErrExists) {
+	if _, err := AddImage(t.Context(), cfg, image.Options{Name: "same", Source: source}, 0); !errors.Is(err, image.ErrExists) {
 		t.Errorf("added twice: %v", err)
 	}
 
-	driver, err := openVolumes(cfg, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	driver := volumes(t, cfg)
 	if err := driver.Clone(t.Context(), "same", "a3-001-1", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +96,7 @@ func TestImages(t *testing.T) {
 	if err := RemoveImage(t.Context(), cfg, "same"); err != nil {
 		t.Error(err)
 	}
-	if list, err := Images(cfg); err != nil || len(list) != 0 {
+	if list, err := Images(t.Context(), cfg); err != nil || len(list) != 0 {
 		t.Errorf("left %+v, %v", list, err)
 	}
 }
@@ -110,7 +117,7 @@ func TestRefusedImageLeavesNothing(t *testing.T) {
 		"wrong digest": {Name: "x", Source: rootTarball(t), SHA256: strings.Repeat("0", 64)},
 		"name":         {Name: "../x", Source: rootTarball(t)},
 	} {
-		if _, err := AddImage(t.Context(), cfg, o); err == nil {
+		if _, err := AddImage(t.Context(), cfg, o, 0); err == nil {
 			t.Errorf("%s: was taken", name)
 		}
 		if entries, err := os.ReadDir(filepath.Join(cfg.State, "images")); err != nil || len(entries) != 0 {

@@ -140,6 +140,7 @@ func netnsConfig(t *testing.T, top *netns.Topology, rack *sim.Rack) string {
 	def := config.Default()
 	cfg.DHCP, cfg.TFTP, cfg.NFS, cfg.SSH = def.DHCP, def.TFTP, def.NFS, def.SSH
 	cfg.SSH.Every = time.Second
+	cfg.NFS.Driver = config.NFSDemo
 	for i := range cfg.Segments {
 		cfg.Segments[i].Interface = top.Segments[i].ServerInterface
 	}

@@ -192,7 +192,7 @@ func Configure(inv sim.Inventory, state string, speed float64, client ClientPort
 		ClientPort: int(client.DHCP), Reply: config.ReplyUnicast, Device: "lo",
 		Delay3B: hasten(c.DHCP.Delay3B, 10*time.Millisecond), Nudge: hasten(c.DHCP.Nudge, 5*time.Millisecond),
 	}
-	c.TFTP.Port, c.NFS.Port = 0, 0
+	c.TFTP.Port, c.NFS.Port, c.NFS.Driver = 0, 0, config.NFSDemo
 	c.SSH = config.SSH{Port: int(client.SSH), Every: hasten(c.SSH.Every, 500*time.Millisecond), Timeout: c.SSH.Timeout}
 	c.Images = []config.Image{{Name: config.BuiltinImage, Label: "picloud's built-in demo image"}}
 	for _, s := range inv.Switches {
