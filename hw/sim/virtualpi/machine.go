@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,24 +22,26 @@ import (
 
 var (
 	// ErrNoQEMU means that the emulator is not installed.
-	ErrNoQEMU = errors.New("no emulator (apt install qemu-system-x86)")
+	ErrNoQEMU = errors.New("no emulator")
 	// ErrKernel means that what was served is nothing that the machine can run.
 	ErrKernel = errors.New("not a kernel for this machine")
+	// ErrModel means that there is no such machine.
+	ErrModel = errors.New("no such machine")
 )
 
 const (
-	emulator        = "qemu-system-x86_64"
-	defaultMemoryMB = 1024
 	// exitDelay is how long QEMU's output may stay open after it has ended.
 	exitDelay = 2 * time.Second
 )
 
 // Machine is what is behind the firmware of one virtual Pi.
 type Machine struct {
+	// Model is the kind of machine; the zero value is [X86].
+	Model Model
 	// NS is the Pi's network namespace, and Interface its end of the cable there.
 	NS        netns.NsHandle
 	Interface string
-	// MemoryMB is the guest's memory in MiB, 1024 if 0.
+	// MemoryMB is the guest's memory in MiB, 1024 if 0. A Pi3B has no other.
 	MemoryMB int
 	// Serial gets what the guest writes to its serial console, of one boot after
 	// the other. Nil discards.
@@ -49,8 +50,8 @@ type Machine struct {
 
 // Boot is a [pi.Boot]: it runs what was loaded until the power goes, which ends
 // the emulator at once, or until the guest restarts or ends. Errors: pi.ErrReset
-// when the guest has restarted, [ErrNoQEMU], [ErrKernel], or what the network
-// namespace or QEMU said.
+// when the guest has restarted, [ErrModel], [ErrNoQEMU], [ErrKernel], or what the
+// network namespace or QEMU said.
 func (m *Machine) Boot(ctx context.Context, l pi.Loaded) error {
 	if err := m.boot(ctx, l); err != nil {
 		return fmt.Errorf("virtualpi: boot: %w", err)
@@ -59,12 +60,16 @@ func (m *Machine) Boot(ctx context.Context, l pi.Loaded) error {
 }
 
 func (m *Machine) boot(ctx context.Context, l pi.Loaded) (err error) {
-	if !isX86Kernel(l.Kernel) {
-		return fmt.Errorf("%w: %d octets without the boot header of x86", ErrKernel, len(l.Kernel))
+	kind, ok := models[m.Model]
+	if !ok {
+		return fmt.Errorf("%w: %q", ErrModel, m.Model)
 	}
-	program, err := exec.LookPath(emulator)
+	if !kind.isKernel(l.Kernel) {
+		return fmt.Errorf("%w: %d octets without %s", ErrKernel, len(l.Kernel), kind.format)
+	}
+	program, err := exec.LookPath(kind.emulator)
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoQEMU, err)
+		return fmt.Errorf("%w (apt install %s): %w", ErrNoQEMU, kind.debian, err)
 	}
 	dir, err := os.MkdirTemp("", "picloud-virtualpi-")
 	if err != nil {
@@ -76,16 +81,12 @@ func (m *Machine) boot(ctx context.Context, l pi.Loaded) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	args, err := m.args(dir, l)
+	args, err := m.args(&kind, dir, l)
 	if err != nil {
 		return err
 	}
 	return m.run(ctx, program, args, c.tap)
 }
-
-// isX86Kernel looks for the magic number of the boot protocol (Linux,
-// Documentation/arch/x86/boot.rst, "header").
-func isX86Kernel(b []byte) bool { return len(b) > 0x206 && string(b[0x202:0x206]) == "HdrS" }
 
 // File descriptors that QEMU inherits.
 const (
@@ -94,39 +95,34 @@ const (
 )
 
 // args writes what was loaded into the folder and returns QEMU's arguments.
-func (m *Machine) args(dir string, l pi.Loaded) ([]string, error) {
-	memory := m.MemoryMB
-	if memory == 0 {
-		memory = defaultMemoryMB
-	}
-	kernel, initramfs := filepath.Join(dir, "kernel"), filepath.Join(dir, "initramfs")
+func (m *Machine) args(kind *model, dir string, l pi.Loaded) ([]string, error) {
 	args := []string{
-		"-accel", "tcg,thread=multi", "-cpu", "max", "-m", strconv.Itoa(memory), "-smp", "1",
 		"-nodefaults", "-display", "none", "-no-reboot", "-sandbox", "on",
-		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+		"-chardev", "stdio,id=console,signal=off",
 		"-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", fdMonitor), "-mon", "chardev=monitor,mode=control",
 		"-netdev", fmt.Sprintf("tap,id=net,fd=%d", fdTap),
-		"-device", "virtio-net-pci,netdev=net,romfile=,mac=" + l.Board.MAC.String(),
-		"-kernel", kernel, "-append", cmdline(l.Cmdline),
+		"-append", kind.cmdline(l.Cmdline),
 	}
-	err := os.WriteFile(kernel, l.Kernel, 0o600)
-	if err == nil && len(l.Initramfs) > 0 {
-		args = append(args, "-initrd", initramfs)
-		err = os.WriteFile(initramfs, l.Initramfs, 0o600)
-	}
-	return args, err
-}
-
-// cmdline does the firmware's part: it knows which serial port is serial0
-// (raspberrypi/documentation configuration/uart.adoc).
-func cmdline(served string) string {
-	words := strings.Fields(served)
-	for i, w := range words {
-		if v, ok := strings.CutPrefix(w, "console=serial0"); ok {
-			words[i] = "console=ttyS0" + v
+	args = append(args, kind.hardware(l.Board, m.MemoryMB, "console", "net")...)
+	for _, f := range []struct {
+		option  string
+		content []byte
+		wanted  bool
+	}{
+		{"-kernel", l.Kernel, true},
+		{"-initrd", l.Initramfs, len(l.Initramfs) > 0},
+		{"-dtb", l.DeviceTree, kind.deviceTree},
+	} {
+		if !f.wanted {
+			continue
 		}
+		name := filepath.Join(dir, f.option[1:])
+		if err := os.WriteFile(name, f.content, 0o600); err != nil {
+			return nil, err
+		}
+		args = append(args, f.option, name)
 	}
-	return strings.Join(words, " ")
+	return args, nil
 }
 
 // run runs QEMU on a thread of its own, with which it would end.
@@ -168,7 +164,7 @@ func outcome(ctx context.Context, reason string, err error, complaints string) e
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("%s: %w: %s", emulator, err, strings.TrimSpace(complaints))
+		return fmt.Errorf("QEMU: %w: %s", err, strings.TrimSpace(complaints))
 	case reason == guestReset:
 		return pi.ErrReset
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -16,51 +17,114 @@ import (
 )
 
 func TestCmdline(t *testing.T) {
-	for _, tt := range []struct{ served, want string }{
-		{"console=serial0,115200 console=tty1 root=/dev/nfs rw", "console=ttyS0,115200 console=tty1 root=/dev/nfs rw"},
-		{" quiet \t splash ", "quiet splash"},
-		{"", ""},
+	for _, tt := range []struct {
+		kind         Model
+		served, want string
+	}{
+		{X86, "console=serial0,115200 console=tty1 root=/dev/nfs rw", "console=ttyS0,115200 console=tty1 root=/dev/nfs rw"},
+		{Pi3B, "console=serial0,115200 console=tty1 root=/dev/nfs rw", "console=ttyS1,115200 console=tty1 root=/dev/nfs rw"},
+		{X86, " quiet \t splash ", "quiet splash"},
+		{X86, "", ""},
 	} {
-		if got := cmdline(tt.served); got != tt.want {
+		m := models[tt.kind]
+		if got := m.cmdline(tt.served); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.served, got, tt.want)
 		}
 	}
 }
 
+// kernels begin as one for each machine does.
+var kernels = map[Model][]byte{
+	X86:  slices.Concat(make([]byte, 0x202), []byte("HdrS"), make([]byte, 99)),
+	Pi3B: slices.Concat(make([]byte, 56), []byte("ARM\x64"), make([]byte, 99)),
+}
+
 func TestArgs(t *testing.T) {
-	l := pi.Loaded{Kernel: []byte("k"), Cmdline: "root=/dev/nfs", Board: pi.Board{MAC: net.HardwareAddr{0xdc, 0xa6, 0x32, 1, 2, 3}}}
-	args, err := new(Machine).args(t.TempDir(), l)
-	if err != nil || slices.Contains(args, "-initrd") {
-		t.Errorf("%v, %v", args, err)
-	}
-	line := strings.Join(args, " ")
-	for _, want := range []string{"-m 1024", "mac=dc:a6:32:01:02:03", "-append root=/dev/nfs", "-no-reboot"} {
-		if !strings.Contains(line, want) {
-			t.Errorf("%s: no %s", line, want)
+	for _, tt := range []struct {
+		m               Machine
+		l               pi.Loaded
+		want, otherwise string // words that are among the arguments, and that are not
+	}{
+		{Machine{}, pi.Loaded{}, "-m 1024|virtio-net-pci,romfile=,netdev=net,mac=dc:a6:32:01:02:03|-append root=/dev/nfs|-serial chardev:console|-no-reboot", "-initrd|-dtb|-M|-serial null"},
+		{Machine{MemoryMB: 512}, pi.Loaded{Initramfs: []byte("i"), DeviceTree: []byte("d")}, "-initrd|-m 512", "-dtb"},
+		{
+			Machine{Model: Pi3B}, pi.Loaded{Initramfs: []byte("i"), DeviceTree: []byte("d")},
+			"-M raspi3b|-m 1024|-initrd|-dtb|usb-net,netdev=net,mac=dc:a6:32:01:02:03|-serial null -serial chardev:console", "virtio",
+		},
+	} {
+		tt.l.Kernel, tt.l.Cmdline = []byte("k"), "root=/dev/nfs"
+		tt.l.Board.MAC = net.HardwareAddr{0xdc, 0xa6, 0x32, 1, 2, 3}
+		kind, dir := models[tt.m.Model], t.TempDir()
+		args, err := tt.m.args(&kind, dir, tt.l)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	l.Initramfs = []byte("i")
-	if args, err = (&Machine{MemoryMB: 512}).args(t.TempDir(), l); err != nil || !slices.Contains(args, "-initrd") || !slices.Contains(args, "512") {
-		t.Errorf("%v, %v", args, err)
+		line := strings.Join(args, " ")
+		for _, want := range strings.Split(tt.want, "|") {
+			if !strings.Contains(line, want) {
+				t.Errorf("%s: no %s", line, want)
+			}
+		}
+		for _, other := range strings.Split(tt.otherwise, "|") {
+			if strings.Contains(line, other) {
+				t.Errorf("%s: %s", line, other)
+			}
+		}
+		for option, content := range map[string][]byte{"-kernel": tt.l.Kernel, "-initrd": tt.l.Initramfs, "-dtb": tt.l.DeviceTree} {
+			if i := slices.Index(args, option); i >= 0 {
+				if b, err := os.ReadFile(args[i+1]); err != nil || !bytes.Equal(b, content) {
+					t.Errorf("%s: %q, %v", option, b, err)
+				}
+			}
+		}
 	}
 }
 
 // A kernel for another processor, such as that of a real Pi's image, is told
 // apart before anything is made.
 func TestNotAKernel(t *testing.T) {
-	for _, k := range [][]byte{nil, []byte("stand-in"), make([]byte, 4096)} {
-		if err := new(Machine).Boot(t.Context(), pi.Loaded{Kernel: k}); !errors.Is(err, ErrKernel) {
-			t.Errorf("%d octets: %v, want %v", len(k), err, ErrKernel)
+	for _, tt := range []struct {
+		kind Model
+		k    []byte
+	}{{X86, nil}, {X86, []byte("stand-in")}, {X86, kernels[Pi3B]}, {Pi3B, nil}, {Pi3B, []byte("stand-in")}, {Pi3B, kernels[X86]}} {
+		if err := (&Machine{Model: tt.kind}).Boot(t.Context(), pi.Loaded{Kernel: tt.k}); !errors.Is(err, ErrKernel) {
+			t.Errorf("%q: %d octets: %v, want %v", tt.kind, len(tt.k), err, ErrKernel)
 		}
+	}
+	if err := (&Machine{Model: "pdp11"}).Boot(t.Context(), pi.Loaded{}); !errors.Is(err, ErrModel) {
+		t.Errorf("%v, want %v", err, ErrModel)
+	}
+	if _, err := ImageOf(t.Context(), "pdp11", t.TempDir()); !errors.Is(err, ErrModel) {
+		t.Errorf("%v, want %v", err, ErrModel)
 	}
 }
 
 func TestNoEmulator(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	kernel := make([]byte, 4096)
-	copy(kernel[0x202:], "HdrS")
-	if err := new(Machine).Boot(t.Context(), pi.Loaded{Kernel: kernel}); !errors.Is(err, ErrNoQEMU) || !errors.Is(err, exec.ErrNotFound) {
-		t.Errorf("%v, want %v", err, ErrNoQEMU)
+	for kind, debian := range map[Model]string{X86: "qemu-system-x86", Pi3B: "qemu-system-arm"} {
+		err := (&Machine{Model: kind}).Boot(t.Context(), pi.Loaded{Kernel: kernels[kind]})
+		if !errors.Is(err, ErrNoQEMU) || !errors.Is(err, exec.ErrNotFound) || !strings.Contains(err.Error(), debian) {
+			t.Errorf("%v, want %v", err, ErrNoQEMU)
+		}
+	}
+}
+
+// Each machine has an image of its own, and another when its recipe changes.
+func TestImageFiles(t *testing.T) {
+	seen := map[string]Model{}
+	for kind := range models {
+		r, ok := recipes[kind]
+		if !ok {
+			t.Errorf("no recipe for %q", kind)
+		}
+		changed := r
+		changed.options = append(slices.Clone(r.options), "--other")
+		for _, name := range []string{r.file("/c"), changed.file("/c")} {
+			if other, ok := seen[name]; ok || !strings.HasPrefix(name, "/c/image-"+r.arch+"-") {
+				t.Errorf("%q: %s, as %q", kind, name, other)
+			}
+			seen[name] = kind
+		}
 	}
 }
 
