@@ -34,7 +34,7 @@ import (
 
 // needed are the host's programs, and the Debian package of each.
 var needed = []struct{ program, from string }{
-	{"mmdebstrap", "mmdebstrap"}, {emulator, "qemu-system-x86"}, {"ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs"},
+	{"mmdebstrap", "mmdebstrap"}, {models[X86].emulator, models[X86].debian}, {"ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs"},
 	{"rpcbind", "rpcbind"}, {"dbus-daemon", "dbus"}, {"ssh", "openssh-client"}, {"ssh-keygen", "openssh-client"}, {"ip", "iproute2"}, {"unshare", "util-linux"},
 }
 
