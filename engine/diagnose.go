@@ -33,6 +33,8 @@ func diagnose(p *piState, at Stage) Diagnosis {
 
 func always(*piState) bool { return true }
 
+func inRescue(p *piState) bool { return p.Rescue }
+
 func says(format string, args ...func(*piState) any) func(*piState) string {
 	return func(p *piState) string {
 		values := make([]any, len(args))
@@ -159,6 +161,13 @@ var rules = []rule{
 		"check nfsroot= in its cmdline.txt against its export",
 	},
 	{
+		StageKernel, "rescue-hang",
+		inRescue,
+		says("the small system was served (%v), but its SSH does not answer: %v", func(p *piState) any { return p.facts.kernel },
+			func(p *piState) any { return p.facts.sshErr }),
+		"power-cycle it (c); :unrescue boots its own root again",
+	},
+	{
 		StageKernel, "kernel-hang",
 		always,
 		says("%v was served whole, but it never mounted its root", func(p *piState) any { return p.facts.kernel }),
@@ -178,6 +187,12 @@ var rules = []rule{
 		func(p *piState) bool { return !p.lost.IsZero() },
 		says("its root connection is gone since %v", func(p *piState) any { return p.lost.Format(time.TimeOnly) }),
 		"power-cycle it (c); look at the cable's error counters",
+	},
+	{
+		StageRoot, "rescue-hang",
+		inRescue,
+		says("the small system has its root mounted, but its SSH does not answer: %v", func(p *piState) any { return p.facts.sshErr }),
+		"power-cycle it (c); :unrescue boots its own root again",
 	},
 	{
 		StageRoot, "no-ssh",
@@ -221,10 +236,21 @@ func (r *rack) checkLimits(now time.Time) {
 		if stage == StageDHCP {
 			since = p.since // a boot loader that ignores its offers asks for ever
 		}
-		if limit := r.e.cfg.Limits[stage]; limit > 0 && now.Sub(since) >= limit {
+		if limit := r.limit(p, stage); limit > 0 && now.Sub(since) >= limit {
 			r.stall(p, now, diagnose(p, stage))
 		}
 	}
+}
+
+// limit is how long a Pi may be in a stage. The small system of a rescue may
+// never mount the root, broken as that may be: SSH is then all there is to wait
+// for.
+func (r *rack) limit(p *piState, s Stage) time.Duration {
+	limits := &r.e.cfg.Limits
+	if s == StageKernel && p.Rescue && limits[StageKernel] > 0 {
+		return limits[StageKernel] + limits[StageRoot]
+	}
+	return limits[s]
 }
 
 // checkOff stalls a Pi that should be on and is off, with no job that would

@@ -107,7 +107,7 @@ func (r *rack) startJobs() {
 	}
 	var waiting []*jobState
 	for _, j := range r.jobs {
-		if j.State == JobQueued && !j.running {
+		if j.State == JobQueued && !j.running && !j.exporting() {
 			waiting = append(waiting, j)
 		}
 	}
@@ -183,7 +183,8 @@ const (
 	stepBegin stepKind = iota
 	stepEnd
 	stepWatch
-	stepSwept // of no job: volumes were removed
+	stepSwept    // of no job: volumes were removed
+	stepExported // of no job: an export was changed
 )
 
 // stepMessage is how a runner talks with the loop. reply holds one value: the
@@ -197,6 +198,9 @@ type stepMessage struct {
 	watch chan error
 	swept []string
 	all   bool // nothing that was to be swept is left
+	pi    *piState
+	key   exportKey
+	text  string
 	reply chan error
 }
 
@@ -235,9 +239,15 @@ func (e *Engine) tellLoop(_ context.Context, m stepMessage) error {
 	}
 }
 
+// freeMessages are those that belong to no job.
+var freeMessages = map[stepKind]func(*rack, stepMessage){
+	stepSwept:    (*rack).swept,
+	stepExported: (*rack).mended,
+}
+
 func (r *rack) handleStep(m stepMessage) {
-	if m.kind == stepSwept {
-		r.swept(m)
+	if free := freeMessages[m.kind]; free != nil {
+		free(r, m)
 		m.reply <- nil
 		return
 	}
@@ -419,9 +429,10 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 		r.abandon(j)
 	}
 	r.saveJob(j)
-	r.catchUp(j.pi)
-	if j.to != nil {
-		r.catchUp(j.to)
+	for _, p := range []*piState{j.pi, j.to} {
+		if p != nil && p.gone {
+			r.withdraw(p)
+		}
 	}
 	r.ended = append([]JobView{*j.viewOf()}, r.ended[:min(len(r.ended), keptEnded-1)]...)
 	took := j.Ended.Sub(j.Created).Round(100 * time.Millisecond)
@@ -436,16 +447,7 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 	if (s == JobDone && j.Verb == string(VerbReady) || r.handedOver(j)) && !j.pi.gone {
 		r.deployIfBare(j.pi, verbDeploy)
 	}
-	r.sweep()
-}
-
-// catchUp brings an export to where a new layout, made while the job ran, has
-// its Pi.
-func (r *rack) catchUp(p *piState) {
-	if p.gone {
-		r.withdraw(p)
-	}
-	r.publishMoved()
+	r.unswept = true
 }
 
 // abandon discards a volume that the job made and that never became a root.

@@ -23,10 +23,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		cancel()
 		r.runners.wait(e.steps)
 	}()
-	r.publishRoots(ctx, r.order)
+	r.publishRoots(ctx)
 	close(e.published)
 	r.resumeJobs()
-	r.sweep()
+	r.unswept = true
 	r.settle(ctx)
 
 	ticker := time.NewTicker(tick)
@@ -44,8 +44,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		case req := <-e.layouts:
 			r.applyLayout(req.value)
 			r.publishBootTable()
-			r.publishMoved()
+			r.mendExports(time.Now())
 			err := r.flush(ctx)
+			r.save(ctx)
 			req.reply <- answer[struct{}]{err: err}
 		case m := <-e.steps:
 			r.handleStep(m)
@@ -58,9 +59,11 @@ func (e *Engine) Run(ctx context.Context) error {
 			r.startJobs()
 		case now := <-ticker.C:
 			r.checkLimits(now)
+			r.mendExports(now)
+			r.expire(now)
 			r.dirty = r.dirty || len(r.jobs) > 0 // their progress
 			r.startJobs()
-			_ = r.flush(ctx) // kept and shown as a warning when it fails
+			r.save(ctx)
 		}
 		if r.dirty && time.Since(published) >= e.cfg.Publish {
 			published = time.Now()
@@ -72,7 +75,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // settle makes what was decided lasting, and starts what may start.
 func (r *rack) settle(ctx context.Context) {
 	r.startJobs()
-	_ = r.flush(ctx)
+	r.save(ctx)
 	r.publishBootTable()
 }
 
@@ -96,70 +99,6 @@ func (r *rack) stop() error {
 	}
 	return nil
 }
-
-// publishRoots exports the roots of those Pis that may boot. At the start that
-// is before anything else: running Pis wait for it after a restart of the
-// server. It is the loop's own work, so that no job can export another root of
-// the same Pi meanwhile.
-func (r *rack) publishRoots(ctx context.Context, list []*piState) {
-	const atOnce = 8
-	slots := make(chan struct{}, atOnce)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	failed := map[PiName]error{}
-	for _, p := range list {
-		p.moved = false
-		if !p.mayBoot() {
-			continue
-		}
-		slots <- struct{}{}
-		pi := p.Pi
-		wg.Go(func() {
-			defer func() { <-slots }()
-			if _, err := r.e.cfg.Roots.Publish(ctx, pi, pi.Volume); err != nil {
-				mu.Lock()
-				failed[pi.Name] = err
-				mu.Unlock()
-			}
-		})
-	}
-	wg.Wait()
-	for name, err := range failed {
-		if ctx.Err() == nil {
-			r.logf(SystemActor().Name, name, 0, "its root is not published: %v", err)
-		}
-	}
-}
-
-// publishMoved follows a new layout. A Pi with a job waits for its end, since
-// a step may be exporting its root right now.
-func (r *rack) publishMoved() {
-	if r.runners.ctx == nil {
-		return // Run does it
-	}
-	var moved []*piState
-	for _, p := range r.order {
-		if p.moved && p.job == nil {
-			moved = append(moved, p)
-		}
-	}
-	r.publishRoots(r.runners.ctx, moved)
-}
-
-// withdraw ends the exports of a Pi that is not in the layout any more, once
-// no step of a job can make another.
-func (r *rack) withdraw(p *piState) {
-	if r.runners.ctx == nil || p.job != nil || r.pis[p.Name] != nil {
-		return
-	}
-	if err := r.e.cfg.Roots.Withdraw(r.runners.ctx, p.Pi); err != nil {
-		r.logf(SystemActor().Name, p.Name, 0, "its root is still exported: %v", err)
-	}
-}
-
-// mayBoot is the one gate of boot files and export alike. DHCP answers without
-// it: the refused boot file then says why, where silence would not.
-func (p *piState) mayBoot() bool { return p.Life != LifeBroken && p.Volume != "" && !p.leaving() }
 
 // runners are the goroutines of jobs. They end with the context, and Run waits
 // for them.

@@ -32,8 +32,8 @@ type piState struct {
 	job      *jobState
 	free     string // image that the configuration gives it when nobody has it
 	gone     bool   // its place is not in the layout any more
-	moved    bool   // its address changed since its root was exported
-	shown    Stage  // as last told to Config.Stage
+	export   export
+	shown    Stage // as last told to Config.Stage
 }
 
 // facts are what the rules of a diagnosis look at; each boot starts with none.

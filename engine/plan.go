@@ -97,7 +97,7 @@ var stepDefs = map[string]stepDef{
 		return sleep(ctx, e.cfg.Hold)
 	}},
 	stepSwitchRoot: {apply: applySwitchRoot},
-	stepPublish: {run: func(ctx context.Context, e *Engine, w *work) error {
+	stepPublish: {apply: applyPublish, run: func(ctx context.Context, e *Engine, w *work) error {
 		if w.pi.Volume == "" {
 			return nil
 		}
@@ -105,7 +105,7 @@ var stepDefs = map[string]stepDef{
 		w.export, err = e.cfg.Roots.Publish(ctx, w.pi, w.pi.Volume)
 		return err
 	}},
-	stepWithdraw: {run: func(ctx context.Context, e *Engine, w *work) error {
+	stepWithdraw: {apply: applyWithdraw, run: func(ctx context.Context, e *Engine, w *work) error {
 		return e.cfg.Roots.Withdraw(ctx, w.pi)
 	}},
 	stepPowerOn: {run: setPower(true), apply: applyPowerOn},

@@ -127,13 +127,12 @@ func (r *rack) viewPi(p *piState) PiView {
 		PowerAt: p.portAt, Wanted: p.Power, WasOn: p.running, Stage: p.view(), Since: p.since, LastStage: p.before, Diagnosis: p.diag,
 		Root: p.Volume, Former: p.Former, Image: p.Image, NFS: p.nfs, NFSAt: p.nfsAt, Seen: p.other, SeenAt: p.otherAt,
 	}
+	v.Export, v.ExportErr = p.export.text, p.export.err
 	v.RootVolume, v.FormerVolume, v.Rescue = r.viewVolume(p.Volume), r.viewVolume(p.Former), p.Rescue
 	if p.Rescue {
 		v.RescueKeys = r.volumes[p.Volume].RescueKeys
 	}
-	if keep := r.e.cfg.Keep; keep > 0 && p.Former != "" {
-		v.FormerUntil = v.FormerVolume.Changed.Add(keep)
-	}
+	v.FormerUntil = r.formerUntil(p)
 	if s, ok := r.servers[p.Server]; ok {
 		v.Owner = s.Owner
 	}

@@ -12,34 +12,37 @@ import (
 // rack is the state that the loop's goroutine owns. Its methods are called by
 // that goroutine only (and by New, before there is one).
 type rack struct {
-	e        *Engine
-	name     string
-	switches []*switchState
-	pis      map[PiName]*piState
-	order    []*piState // by name
-	byClient map[netip.Addr]*piState
-	bySeg    map[string]*piState
-	byPort   map[PortID]*piState
-	servers  map[string]Server
-	images   map[string]Image
-	volumes  map[string]Volume
-	jobs     map[int64]*jobState // not ended
-	ended    []JobView           // ended lately, newest first
-	batches  map[int64]*batch
-	open     map[int64]AuditRow // not closed
-	log      []LogLine          // newest first, for snapshots
-	ids      LastIDs
-	changes  Changes
-	storeErr error
-	dropped  uint64
-	gen      uint64
-	dirty    bool // a snapshot is due
-	slots    int  // taken of cfg.Starting
-	sweeping bool // a runner removes volumes
-	stale    bool // the boot table is not what the Pis are
-	space    space
-	removed  map[PiName]Pi // taken out of the configuration since the start
-	runners  runners
+	e          *Engine
+	name       string
+	switches   []*switchState
+	pis        map[PiName]*piState
+	order      []*piState // by name
+	byClient   map[netip.Addr]*piState
+	bySeg      map[string]*piState
+	byPort     map[PortID]*piState
+	servers    map[string]Server
+	images     map[string]Image
+	volumes    map[string]Volume
+	jobs       map[int64]*jobState // not ended
+	ended      []JobView           // ended lately, newest first
+	batches    map[int64]*batch
+	open       map[int64]AuditRow // not closed
+	log        []LogLine          // newest first, for snapshots
+	ids        LastIDs
+	changes    Changes
+	storeErr   error
+	dropped    uint64
+	gen        uint64
+	dirty      bool      // a snapshot is due
+	slots      int       // taken of cfg.Starting
+	exporting  int       // runners that change an export
+	unswept    bool      // a root may have been given up since the last sweep
+	expireNext time.Time // when former roots are looked at again
+	sweeping   bool      // a runner removes volumes
+	stale      bool      // the boot table is not what the Pis are
+	space      space
+	removed    map[PiName]Pi // taken out of the configuration since the start
+	runners    runners
 }
 
 // switchState is a switch and what it last said.
@@ -92,11 +95,19 @@ func (r *rack) applyLayout(l Layout) {
 		r.servers[s.Name] = s
 		r.changes.Servers = append(r.changes.Servers, s)
 	}
+	known := make(map[string]bool, len(l.Servers))
+	for _, s := range l.Servers {
+		known[s.Name] = true
+	}
 	keep := make(map[PiName]bool, len(l.Pis))
 	for _, p := range l.Pis {
 		keep[p.Name] = true
-		r.layoutPi(p)
 	}
+	on := r.places(&l, keep)
+	for _, p := range l.Pis {
+		r.layoutPi(r.firstPlace(p, on, known), on)
+	}
+	r.followServers(l.Pis, on, keep)
 	for name, p := range r.pis {
 		if !keep[name] {
 			r.dropPi(p)
@@ -138,7 +149,7 @@ func (r *rack) layoutImages(list []Image) {
 
 // layoutPi takes a place of the configuration. A board that the store already
 // knows (it was adopted, say) stays; the configuration's only fills gaps.
-func (r *rack) layoutPi(p Pi) {
+func (r *rack) layoutPi(p Pi, on map[string]PiName) {
 	have, ok := r.pis[p.Name]
 	if !ok {
 		if p.Life == "" {
@@ -148,9 +159,9 @@ func (r *rack) layoutPi(p Pi) {
 			}
 		}
 		free := p.Image
-		r.putBack(&p)
+		r.putBack(&p, on)
 		have = newPiState(p)
-		have.free, have.moved = free, true
+		have.free = free
 		have.job = r.jobOf(p.Name)
 		r.pis[p.Name] = have
 		r.savePi(have)
@@ -159,7 +170,7 @@ func (r *rack) layoutPi(p Pi) {
 	before := have.Pi
 	have.Segment, have.free = p.Segment, p.Image
 	if before.Segment != p.Segment {
-		r.move(have, before.Segment.Port)
+		r.rewire(have, before.Segment.Port)
 	}
 	have.Server = cmp.Or(p.Server, have.Server)
 	have.Model = cmp.Or(have.Model, p.Model)
@@ -185,16 +196,19 @@ func (r *rack) dropPi(p *piState) {
 }
 
 // putBack gives a place that was taken out, by mistake perhaps, what it had.
-// A root goes back only to the customer who had it.
-func (r *rack) putBack(p *Pi) {
+// A root goes back only to the customer who had it, and who is at no other place.
+func (r *rack) putBack(p *Pi, on map[string]PiName) {
 	// A removal that is not stored yet would come after the new row.
 	r.changes.RemovePis = slices.DeleteFunc(r.changes.RemovePis, func(n PiName) bool { return n == p.Name })
 	was, ok := r.removed[p.Name]
 	delete(r.removed, p.Name)
+	if ok && was.Server != "" && on[was.Server] == p.Name {
+		p.Server = was.Server
+	}
 	if !ok || was.Server != p.Server {
 		return
 	}
-	p.Life, p.Note, p.Power = was.Life, was.Note, was.Power
+	p.Life, p.Note, p.Power, p.Rescue = was.Life, was.Note, was.Power, was.Rescue
 	p.Volume, p.Image, p.Former, p.FormerImage = was.Volume, was.Image, was.Former, was.FormerImage
 	p.MAC, p.Serial, p.Model = cmp.Or(was.MAC, p.MAC), cmp.Or(was.Serial, p.Serial), cmp.Or(was.Model, p.Model)
 }
@@ -210,11 +224,10 @@ func (r *rack) jobOf(name PiName) *jobState {
 	return nil
 }
 
-// move follows a Pi to another port or address. What the former port said is
+// rewire follows a Pi to another port or address. What the former port said is
 // no evidence for the new one, and a job decided on the one must not go on at
 // the other.
-func (r *rack) move(p *piState, from PortID) {
-	p.moved = true
+func (r *rack) rewire(p *piState, from PortID) {
 	if p.Segment.Port == from {
 		return
 	}

@@ -7,15 +7,16 @@ import (
 
 // sweep removes the volumes that nothing uses any more, one after the other:
 // roots that were never finished, and those whose last step a crash took away.
-// A Pi with a job is left to that job's own steps. What cannot be removed is
-// tried again when the next job ends.
+// A Pi with a job is left to that job's own steps, and what is still exported
+// to it stays until it is not. What cannot be removed is tried again when the
+// next job ends.
 func (r *rack) sweep() {
 	if r.runners.ctx == nil || r.sweeping {
 		return
 	}
 	var names []string
 	for _, v := range r.volumes {
-		if p := r.pis[v.Pi]; v.State == VolumeDiscarded && (p == nil || p.job == nil) {
+		if p := r.pis[v.Pi]; v.State == VolumeDiscarded && (p == nil || p.job == nil && p.export.key.volume != v.Name) {
 			names = append(names, v.Name)
 		}
 	}
@@ -43,7 +44,5 @@ func (r *rack) swept(m stepMessage) {
 	for _, name := range m.swept {
 		r.markVolume(name, VolumeRemoved)
 	}
-	if m.all {
-		r.sweep() // for what came to it meanwhile
-	}
+	r.unswept = r.unswept || m.all // for what came to it meanwhile
 }
