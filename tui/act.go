@@ -17,8 +17,8 @@ type pending struct {
 	verb     engine.Verb
 	guard    engine.Guard
 	targets  []engine.Target
-	image    string
-	reason   string
+	args     args
+	size     int64  // of resize, in bytes
 	key      string // that started it, "" = a ":" line
 	deadline time.Time
 	want     string // what has to be typed for a GuardName
@@ -100,27 +100,49 @@ func (m *Model) scope() scope {
 
 func (m *Model) verbKey(v engine.Verb, key string) tea.Cmd {
 	names, why := m.targets()
-	if why != "" {
+	switch arg := argumentOf(v); {
+	case why != "":
 		m.say(warn, string(v.Name)+": "+why)
 		return nil
+	case arg.asks && (arg.targets != 1 || len(names) == 1):
+		return m.ask(v, names)
 	}
-	return m.start(v, names, key, "", "")
+	return m.start(v, names, key, args{})
 }
 
-// start puts the verb's guard before its act: the strongest of the targets'.
-// Pis that the verb cannot be used on now are left out and named.
-func (m *Model) start(v engine.Verb, names []engine.PiName, key, image, reason string) tea.Cmd {
-	if why := m.readOnly(v); why != "" {
-		m.say(warn, string(v.Name)+": "+why)
+// start puts the verb's guard before its act.
+func (m *Model) start(v engine.Verb, names []engine.PiName, key string, a args) tea.Cmd {
+	p, why := m.propose(v, names, a)
+	if why != "" {
+		m.say(warn, why)
 		return nil
 	}
-	p := &pending{verb: v, key: key, image: image, reason: reason}
+	p.key = key
+	m.flash = flash{}
+	return m.arm(p)
+}
+
+// propose makes an act with the strongest guard of its targets'. Pis that the
+// verb cannot be used on now are left out and named; if that is all of them it
+// says why.
+func (m *Model) propose(v engine.Verb, names []engine.PiName, a args) (p *pending, why string) {
+	if why := m.readOnly(v); why != "" {
+		return nil, string(v.Name) + ": " + why
+	}
+	arg, sc := argumentOf(v), scope{snap: m.shown}
+	if arg.closed != nil && arg.closed(sc) != "" {
+		return nil, string(v.Name) + ": " + arg.closed(sc)
+	}
+	p = &pending{verb: v, args: a}
 	guards := m.opts.Viewer.Guards(v.Name)
 	for _, n := range names {
 		pi := m.pi(n)
 		why := "it is gone"
 		if pi != nil {
 			why = m.refusal(v, pi)
+		}
+		if why == "" && arg.refuse != nil && a != (args{}) {
+			why = arg.refuse(a, pi, sc)
 		}
 		if why != "" {
 			p.leaveOut(n, why)
@@ -129,12 +151,18 @@ func (m *Model) start(v engine.Verb, names []engine.PiName, key, image, reason s
 		p.targets = append(p.targets, engine.Target{Pi: n, Gen: pi.Gen})
 		p.guard = stronger(p.guard, guards.For(pi))
 	}
-	if len(p.targets) == 0 {
-		m.say(warn, fmt.Sprintf("%s: not %s", v.Name, p.leftOut))
-		return nil
+	switch {
+	case len(p.targets) == 0:
+		return nil, fmt.Sprintf("%s: not %s", v.Name, p.leftOut)
+	case len(p.targets) > 1 && a.to != "":
+		return nil, fmt.Sprintf("%s: %s cannot all go to %s; without it each goes to a spare", v.Name, p.who(), a.to)
+	case len(p.targets) > 1 && a.size.more:
+		return nil, fmt.Sprintf("%s: %s have sizes of their own: say a whole size, or one Pi", v.Name, p.who())
 	}
-	m.flash = flash{}
-	return m.arm(p)
+	if a.size.bytes > 0 {
+		p.size, _ = a.size.of(m.pi(p.targets[0].Pi))
+	}
+	return p, ""
 }
 
 // refusal says why a verb cannot be used on a Pi now, "" = it can.
@@ -267,6 +295,9 @@ func (m *Model) disarm(why string) {
 	m.say(warn, fmt.Sprintf("%s: %s; nothing was done to %s", p.verb.Name, why, p.who()))
 }
 
+// touches tells whether a Pi is a target or where one goes.
+func (p *pending) touches(n engine.PiName) bool { return p.has(n) || n != "" && n == p.args.to }
+
 // who names the targets shortly.
 func (p *pending) who() string {
 	if len(p.targets) == 1 {
@@ -291,6 +322,13 @@ func (m *Model) checkPending() {
 			return
 		}
 	}
+	if to := m.pending.args.to; to != "" {
+		if pi := m.piIn(m.snap, to); pi == nil {
+			m.disarm(string(to) + " is gone")
+		} else if why := cannotTake(pi); why != "" {
+			m.disarm(string(to) + " cannot take it any more: " + why)
+		}
+	}
 }
 
 // nowWord says in a word what a Pi is doing.
@@ -311,7 +349,7 @@ func (m *Model) act(p *pending, typed string) tea.Cmd {
 	m.say(plain, text)
 	return m.send(engine.Command{
 		Verb: p.verb.Name, Actor: m.opts.Actor, Targets: p.targets,
-		Image: p.image, Passed: p.guard.Kind, Typed: typed, Reason: p.reason,
+		Image: p.args.image, To: p.args.to, Size: p.size, Passed: p.guard.Kind, Typed: typed, Reason: p.args.reason,
 	})
 }
 

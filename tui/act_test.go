@@ -298,7 +298,7 @@ func TestReadOnly(t *testing.T) {
 	viewer := engine.Actor{Name: "bob", Role: engine.RoleViewer}
 	for _, opts := range []Options{{ReadOnly: true}, {Actor: viewer}} {
 		drive(t, testRack(), opts, func(c *console) {
-			for _, k := range []string{"c", "o", "O", "i", "u", "x"} {
+			for _, k := range []string{"c", "o", "O", "i", "u", "m", "z", "R", "x"} {
 				c.press(k, "y")
 			}
 			c.press("r", ":")
@@ -518,7 +518,7 @@ func TestGuardsOfTheConfiguration(t *testing.T) {
 // TestMonkey presses keys at random while the rack changes at random: whatever
 // is sent must have passed its guard.
 func TestMonkey(t *testing.T) {
-	keys := strings.Fields("c c c i i O u x o y y n j k h l g G tab enter esc space v * / : ! s w f 1 2 3 4 b m r ? q a 3 - 0 0 2 [ ] up down pgdown backspace ctrl+c")
+	keys := strings.Fields("c c c i i O u m m z z R x o y y n j k h l g G tab enter esc space v * / : ! s w f 1 2 3 4 b m r ? q a 3 - 0 0 2 [ ] up down pgdown backspace ctrl+c")
 	runs := max(30/everySizeStep, 4)
 	for seed := range runs {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -546,6 +546,13 @@ func monkey(t *testing.T, c *console, r *rand.Rand, keys []string) {
 				}
 				k = "enter"
 			}
+			if c.m.mode == modeArg && r.IntN(2) == 0 {
+				for _, ch := range []string{"20G", "+5G", "a3-004", "a3-011", "1", ""}[r.IntN(6)] {
+					history = append(history, press{string(ch), c.m.opts.Now()})
+					c.typeText(string(ch))
+				}
+				k = "enter"
+			}
 			history = append(history, press{k, c.m.opts.Now()})
 			c.press(k)
 		case n < 17:
@@ -560,6 +567,9 @@ func monkey(t *testing.T, c *console, r *rand.Rand, keys []string) {
 		c.m.View()
 		for _, cmd := range c.f.commands() {
 			checkGuard(t, c, cmd, history)
+			if (cmd.Verb == engine.VerbResize) != (cmd.Size > 0) || cmd.To != "" && cmd.Verb != engine.VerbMove {
+				t.Errorf("%s to %q, %d bytes", cmd.Verb, cmd.To, cmd.Size)
+			}
 		}
 		c.f.cmds = nil
 	}

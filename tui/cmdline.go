@@ -15,8 +15,7 @@ type invocation struct {
 	rest    string // what follows word
 	verb    engine.Verb
 	targets []engine.PiName
-	image   string
-	reason  string
+	args
 }
 
 // words are the console's own commands.
@@ -41,13 +40,14 @@ type scope struct {
 
 // parseCommand reads a ":" line:
 //
-//	VERB [TARGET ...] [IMAGE | REASON]
+//	VERB [TARGET ...] [IMAGE | SIZE | REASON]
+//	move [TARGET [PI]]
 //
 // A target is a Pi's name, a port (sw1/3), ports (sw1/1-12,15), a switch (sw1),
 // @marked, @shown, a set (@faults) or a stage (@stalled). With nothing after
 // the verb the marked or selected Pis are meant. Words that are no target are
-// only taken as image or reason once a target was named, so that a mistyped
-// name never turns into a reason for the wrong Pi.
+// only taken as a reason once a target was named, so that a mistyped name never
+// turns into a reason for the wrong Pi.
 func parseCommand(line string, sc scope) (invocation, error) {
 	toks := strings.Fields(line)
 	if len(toks) > 0 && toks[0] == "mark" {
@@ -66,12 +66,15 @@ func parseCommand(line string, sc scope) (invocation, error) {
 		return invocation{}, fmt.Errorf("%q is no verb: %s", clip(toks[0]), verbNames())
 	}
 	inv := invocation{verb: verb}
-	rest, err := inv.takeTargets(toks[1:], sc)
+	arg := argumentOf(verb)
+	rest, err := inv.takeTargets(toks[1:], arg, sc)
 	if err != nil {
 		return invocation{}, err
 	}
-	if err := inv.takeArgs(rest, sc); err != nil {
-		return invocation{}, err
+	if len(rest) > 0 {
+		if err := arg.read(&inv.args, rest, sc); err != nil {
+			return invocation{}, err
+		}
 	}
 	if len(inv.targets) == 0 {
 		return invocation{}, fmt.Errorf("%s: no Pi is selected", verb.Name)
@@ -80,19 +83,22 @@ func parseCommand(line string, sc scope) (invocation, error) {
 }
 
 // takeTargets reads targets until the first word that is none.
-func (inv *invocation) takeTargets(toks []string, sc scope) (rest []string, err error) {
+func (inv *invocation) takeTargets(toks []string, arg argument, sc scope) (rest []string, err error) {
 	if len(toks) == 0 {
 		inv.targets = sc.here
 		return nil, nil
 	}
 	for i, tok := range toks {
+		if arg.targets > 0 && i == arg.targets {
+			return toks[i:], nil
+		}
 		names, ok, err := sc.resolve(tok)
 		if err != nil {
 			return nil, err
 		}
 		if !ok {
 			if i == 0 {
-				return inv.noTarget(toks, sc)
+				return inv.noTarget(toks, arg, sc)
 			}
 			return toks[i:], nil
 		}
@@ -105,37 +111,27 @@ func (inv *invocation) takeTargets(toks []string, sc scope) (rest []string, err 
 	return nil, nil
 }
 
-// noTarget decides what a line means whose first word is no target: only the
-// name of an image is beyond doubt.
-func (inv *invocation) noTarget(toks []string, sc scope) ([]string, error) {
-	if inv.verb.Name == engine.VerbReimage && len(toks) == 1 && sc.hasImage(toks[0]) {
+// noTarget decides what a line means whose first word is no target: only an
+// argument that is beyond doubt.
+func (inv *invocation) noTarget(toks []string, arg argument, sc scope) ([]string, error) {
+	if arg.alone != nil && arg.alone(toks, sc) {
 		inv.targets = sc.here
 		return toks, nil
 	}
 	return nil, fmt.Errorf("there is no Pi, port or set %q", clip(toks[0]))
 }
 
-func (inv *invocation) takeArgs(rest []string, sc scope) error {
-	if len(rest) == 0 {
-		return nil
-	}
-	switch {
-	case inv.verb.Args == "":
-		return fmt.Errorf("there is no Pi, port or set %q", clip(rest[0]))
-	case inv.verb.Name != engine.VerbReimage:
-		inv.reason = strings.Join(rest, " ")
-		return nil
-	case len(rest) > 1:
-		return fmt.Errorf("one image, not %d words after the Pis", len(rest))
-	case !sc.hasImage(rest[0]):
-		return fmt.Errorf("there is no Pi or image %q", clip(rest[0]))
-	}
-	inv.image = rest[0]
-	return nil
-}
-
 func (sc scope) hasImage(name string) bool {
 	return slices.ContainsFunc(sc.snap.Images, func(i engine.Image) bool { return i.Name == name })
+}
+
+func (sc scope) pi(name engine.PiName) *engine.PiView {
+	for i := range sc.snap.Pis {
+		if sc.snap.Pis[i].Name == name {
+			return &sc.snap.Pis[i]
+		}
+	}
+	return nil
 }
 
 // resolve turns one word into Pis. It is not ok for a word that looks like no
@@ -145,10 +141,8 @@ func (sc scope) resolve(tok string) (names []engine.PiName, ok bool, err error) 
 		names, err = sc.resolveSet(name)
 		return names, true, err
 	}
-	for i := range sc.snap.Pis {
-		if string(sc.snap.Pis[i].Name) == tok {
-			return []engine.PiName{sc.snap.Pis[i].Name}, true, nil
-		}
+	if p := sc.pi(engine.PiName(tok)); p != nil {
+		return []engine.PiName{p.Name}, true, nil
 	}
 	sw, ports, ok := parsePorts(tok, sc.snap.Switches)
 	if !ok {
@@ -224,20 +218,26 @@ func clip(s string) string {
 func complete(line string, sc scope) (string, []string) {
 	cut := strings.LastIndexByte(line, ' ') + 1
 	head, last := line[:cut], line[cut:]
+	word, more := completeWord(last, candidates(strings.Fields(head), sc))
+	return head + word, more
+}
+
+// completeWord extends a word towards the candidates that begin with it.
+func completeWord(word string, candidates []string) (string, []string) {
 	var hits []string
-	for _, c := range candidates(strings.Fields(head), sc) {
-		if strings.HasPrefix(c, last) && c != last {
+	for _, c := range candidates {
+		if strings.HasPrefix(c, word) && c != word {
 			hits = append(hits, c)
 		}
 	}
 	switch len(hits) {
 	case 0:
-		return line, nil
+		return word, nil
 	case 1:
 		if strings.HasSuffix(hits[0], "/") {
-			return head + hits[0], nil // the port's number follows
+			return hits[0], nil // the port's number follows
 		}
-		return head + hits[0] + " ", nil
+		return hits[0] + " ", nil
 	}
 	common := hits[0]
 	for _, h := range hits[1:] {
@@ -247,11 +247,14 @@ func complete(line string, sc scope) (string, []string) {
 		}
 		common = common[:n]
 	}
-	return head + common, hits
+	return common, hits
 }
 
 func candidates(before []string, sc scope) []string {
 	var out []string
+	if len(before) > 0 && before[0] == "mark" {
+		before = before[1:]
+	}
 	if len(before) == 0 {
 		for _, v := range engine.Verbs() {
 			out = append(out, string(v.Name))
@@ -261,17 +264,27 @@ func candidates(before []string, sc scope) []string {
 		}
 		return out
 	}
+	verb, isVerb := engine.FindVerb(engine.VerbName(before[0]))
+	arg := argumentOf(verb)
+	if n := len(before) - 1; !isVerb || arg.targets == 0 || n < arg.targets {
+		out = targetNames(sc)
+	}
+	if isVerb && arg.options != nil && (arg.targets == 0 || len(before) > arg.targets) {
+		var inv invocation
+		_, _ = inv.takeTargets(before[1:], arg, sc)
+		out = append(out, arg.options(sc, inv.targets)...)
+	}
+	return out
+}
+
+// targetNames are the words that name targets.
+func targetNames(sc scope) []string {
+	var out []string
 	for i := range sc.snap.Pis {
 		out = append(out, string(sc.snap.Pis[i].Name))
 	}
 	for i := range sc.snap.Switches {
 		out = append(out, sc.snap.Switches[i].Name+"/")
 	}
-	out = append(out, setNames()...)
-	if before[0] == string(engine.VerbReimage) {
-		for _, im := range sc.snap.Images {
-			out = append(out, im.Name)
-		}
-	}
-	return out
+	return append(out, setNames()...)
 }

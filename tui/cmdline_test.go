@@ -31,6 +31,8 @@ func TestCommandLine(t *testing.T) {
 		targets string
 		image   string
 		reason  string
+		to      engine.PiName
+		size    size
 		err     string
 	}{
 		{line: "cycle a3-002", verb: "cycle", targets: "002"},
@@ -50,6 +52,27 @@ func TestCommandLine(t *testing.T) {
 		{line: "broken a3-002 fan is dead", verb: "broken", targets: "002", reason: "fan is dead"},
 		{line: "mark broken a3-002 x", verb: "broken", targets: "002", reason: "x"},
 		{line: "broken", verb: "broken", targets: "001"},
+		{line: "move a3-003 a3-007", verb: "move", targets: "003", to: "a3-007"},
+		{line: "move a3-003 sw1/7", verb: "move", targets: "003", to: "a3-007"},
+		{line: "move a3-003", verb: "move", targets: "003"},
+		{line: "move", verb: "move", targets: "001"},
+		{line: "move @marked", verb: "move", targets: "005 006"},
+		{line: "resize a3-003 20G", verb: "resize", targets: "003", size: size{bytes: 20e9}},
+		{line: "resize a3-002 a3-003 20 GB", verb: "resize", targets: "002 003", size: size{bytes: 20e9}},
+		{line: "resize +5G", verb: "resize", targets: "001", size: size{5e9, true}},
+		{line: "resize sw2/1-2 1.5T", verb: "resize", targets: "009 010", size: size{bytes: 15e11}},
+		{line: "resize a3-003", verb: "resize", targets: "003"},
+		{line: "rescue a3-002", verb: "rescue", targets: "002"},
+		{line: "unrescue", verb: "unrescue", targets: "001"},
+		{line: "move a3-003 a3-004 a3-005", err: "one Pi to go to"},
+		{line: "move a3-003 a3-099", err: "no Pi or port"},
+		{line: "move a3-003 sw2", err: "say to which one"},
+		{line: "move shop", err: "no Pi, port or set"},
+		{line: "resize a3-003 20", err: "20 of what"},
+		{line: "resize 20", err: "20 of what"},
+		{line: "resize a3-003 huge", err: "is no size"},
+		{line: "resize huge", err: "no Pi, port or set"},
+		{line: "rescue a3-002 now", err: "no Pi, port or set"},
 		{line: "", err: "say what to do"},
 		{line: "mark", err: "say what to do"},
 		{line: "explode a3-002", err: "no verb"},
@@ -79,8 +102,8 @@ func TestCommandLine(t *testing.T) {
 		for _, n := range inv.targets {
 			got = append(got, string(n[3:]))
 		}
-		if err != nil || inv.verb.Name != tt.verb || strings.Join(got, " ") != tt.targets || inv.image != tt.image || inv.reason != tt.reason {
-			t.Errorf("%q: %v %v %q %q %v", tt.line, inv.verb.Name, got, inv.image, inv.reason, err)
+		if err != nil || inv.verb.Name != tt.verb || strings.Join(got, " ") != tt.targets || inv.args != (args{tt.image, tt.reason, tt.to, tt.size}) {
+			t.Errorf("%q: %v %v %+v %v", tt.line, inv.verb.Name, got, inv.args, err)
 		}
 	}
 }
@@ -88,13 +111,21 @@ func TestCommandLine(t *testing.T) {
 func TestComplete(t *testing.T) {
 	tests := []struct{ line, want, more string }{
 		{"cy", "cycle ", ""},
-		{"re", "re", "reimage ready"},
+		{"re", "re", "reimage resize rescue ready"},
 		{"cycle a3-00", "cycle a3-00", "a3-001"},
 		{"cycle a3-01", "cycle a3-01", "a3-010 a3-011 a3-012"},
 		{"cycle @mar", "cycle @marked ", ""},
 		{"cycle sw1", "cycle sw1/", ""},
 		{"reimage a3-001 tr", "reimage a3-001 trixie64 ", ""},
 		{"cycle a3-001 tr", "cycle a3-001 tr", ""},
+		{"move a3-00", "move a3-00", "a3-001 a3-002 a3-003"},
+		{"move a3-001 a3-00", "move a3-001 a3-00", "a3-002 a3-004 a3-005 a3-006 a3-007 a3-008 a3-009"},
+		{"move a3-001 @", "move a3-001 @", ""},
+		{"move a3-001 a3-002 a3-00", "move a3-001 a3-002 a3-00", "a3-002"},
+		{"resize a3-001 +", "resize a3-001 +", "+1G +5G +10G"},
+		{"resize a3-001 5", "resize a3-001 50G ", ""},
+		{"resc", "rescue ", ""},
+		{"unr", "unrescue ", ""},
 		{"zzz", "zzz", ""},
 	}
 	for _, tt := range tests {
@@ -136,7 +167,7 @@ func TestCommandLineOnScreen(t *testing.T) {
 
 // FuzzCommandLine: what is accepted names only Pis that are there, each once.
 func FuzzCommandLine(f *testing.F) {
-	for _, s := range []string{"cycle a3-002", "reimage sw1/1-12 trixie64", "broken a3-001 fan", "off @marked", "q", "filter !up", "cycle sw1/1-4096,1-4096", "on @", "mark mark"} {
+	for _, s := range []string{"cycle a3-002", "reimage sw1/1-12 trixie64", "broken a3-001 fan", "off @marked", "q", "filter !up", "move a3-003 a3-007", "resize a3-001 +5 GB", "resize 1T", "cycle sw1/1-4096,1-4096", "on @", "mark mark"} {
 		f.Add(s)
 	}
 	sc := testScope()
@@ -153,6 +184,12 @@ func FuzzCommandLine(f *testing.F) {
 			if slices.Contains(inv.targets[:i], n) || !slices.ContainsFunc(sc.snap.Pis, func(p engine.PiView) bool { return p.Name == n }) {
 				t.Fatalf("target %q", n)
 			}
+		}
+		if inv.to != "" && (sc.pi(inv.to) == nil || inv.verb.Name != engine.VerbMove) {
+			t.Fatalf("%s to %q", inv.verb.Name, inv.to)
+		}
+		if inv.size.bytes < 0 || inv.size.bytes > maxSize {
+			t.Fatalf("size %d", inv.size.bytes)
 		}
 		if inv.image != "" && !sc.hasImage(inv.image) {
 			t.Fatalf("image %q", inv.image)

@@ -162,7 +162,7 @@ func (g *page) facts(p *engine.PiView) {
 	g.fact("root", plain, rootFact(p))
 	g.fact("nfs", plain, m.nfsFact(p))
 	if p.Job != nil {
-		g.fact("job", busy, fmt.Sprintf("%d %s, by %s", p.Job.ID, appendJob(nil, p.Job), p.Job.Actor))
+		g.fact("job", busy, fmt.Sprintf("%d %s, by %s", p.Job.ID, appendJob(nil, p.Job, p.Name), p.Job.Actor))
 	}
 	g.fact("switch", plain, m.switchFact(p.Port.Switch))
 }

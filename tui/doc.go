@@ -29,7 +29,11 @@
 //     another. Enter after anything else, escape, or ten seconds without a key
 //     leaves the Pis alone. A name cannot be pasted.
 //
-// The generation of each Pi is taken when the key is pressed. If a snapshot
+// Some verbs ask for an argument first: where a server goes, how large a root
+// is to be. Enter after that starts the guard, whose lines say what goes where;
+// any key then stops a count-down, the verb's own too.
+//
+// The generation of each Pi is taken when the guard starts. If a snapshot
 // shows another one before the guard is passed, the guard falls and says why;
 // later than that the engine refuses.
 //

@@ -179,7 +179,7 @@ func (m *Model) drawFace(c *canvas, blockNo, row int) {
 		}
 		if selected && focused {
 			st = chosen
-		} else if m.pending != nil && m.pending.has(p.Name) {
+		} else if m.pending != nil && m.pending.touches(p.Name) {
 			st = ask
 		}
 		c.set(st)

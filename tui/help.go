@@ -57,7 +57,7 @@ func (m *Model) helpVerbs(g *page) {
 		if key == "" {
 			key = ":"
 		}
-		lead := fmt.Sprintf("  %-2s%-8s", key, v.Name)
+		lead := fmt.Sprintf("  %-2s%-9s", key, v.Name)
 		text := v.Help
 		st := plain
 		why := m.readOnly(v)
@@ -104,7 +104,7 @@ func (m *Model) helpTexts(g *page) {
 	g.hang(span{strong, "  stage:tftp "}, 13, plain, "one of "+fieldNames()+" has the text")
 	g.hang(span{strong, "  text      "}, 12, plain, "any of those has the text")
 	g.head(": line")
-	g.hang(span{plain, "  "}, 2, plain, "VERB [TARGET ...] [IMAGE or REASON]: a target is a name, sw1/3, sw1/1-12, a switch, @marked, @shown, another set, or @ with a stage. Without one the marked or selected Pis are meant. tab completes.")
+	g.hang(span{plain, "  "}, 2, plain, "VERB [TARGET ...] [IMAGE, SIZE or REASON], move [TARGET [PI]]: a target is a name, sw1/3, sw1/1-12, a switch, @marked, @shown, another set, or @ with a stage. Without one the marked or selected Pis are meant. tab completes.")
 	for _, w := range words {
 		g.hang(span{strong, fmt.Sprintf("  %-10s", w.name)}, 12, plain, w.help)
 	}

@@ -92,6 +92,8 @@ func (m *Model) key(msg tea.KeyPressMsg) tea.Cmd {
 		return m.filterKey(msg, k)
 	case m.mode == modeCommand:
 		return m.commandKey(msg, k)
+	case m.mode == modeArg:
+		return m.argKey(msg, k)
 	case m.mode == modeSort:
 		m.sortKey(k)
 		return nil
@@ -126,7 +128,7 @@ func (m *Model) paste(msg tea.PasteMsg) tea.Cmd {
 		m.disarm("something was pasted")
 		return nil
 	}
-	if m.mode != modeFilter && m.mode != modeCommand {
+	if m.mode != modeFilter && m.mode != modeCommand && m.mode != modeArg {
 		m.say(warn, "pasted text was dropped: keys act here")
 		return nil
 	}
@@ -214,7 +216,10 @@ func (m *Model) runLine(line string) tea.Cmd {
 	if inv.word != "" {
 		return m.runWord(inv)
 	}
-	return m.start(inv.verb, inv.targets, "", inv.image, inv.reason)
+	if argumentOf(inv.verb).needed && !inv.given() {
+		return m.ask(inv.verb, inv.targets)
+	}
+	return m.start(inv.verb, inv.targets, "", inv.args)
 }
 
 func (m *Model) runWord(inv invocation) tea.Cmd {

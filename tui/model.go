@@ -70,6 +70,7 @@ const (
 	modeKeys mode = iota
 	modeFilter
 	modeCommand
+	modeArg // of the verb in Model.asked
 	modeSort
 )
 
@@ -119,6 +120,7 @@ type Model struct {
 	input   textinput.Model
 	was     string   // the filter before it was edited
 	inputOn string   // what is wrong with the line, or how it could go on
+	asked   asked    // what an argument is asked for
 	pending *pending // a guard that runs
 	serial  int      // numbers pendings, so that a late tick is known
 

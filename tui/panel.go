@@ -22,23 +22,51 @@ func (m *Model) fillPanel() {
 		m.inputLine("/", m.filter.wrong)
 	case m.mode == modeCommand:
 		m.inputLine(":", m.inputOn)
+	case m.mode == modeArg:
+		m.argPanel()
 	case m.mode == modeSort:
 		m.panel = append(m.panel, m.sortLine())
 	case m.flash.text != "":
-		m.panel = append(m.panel, textLine{{plain, " "}, {m.flash.st, m.flash.text}})
+		m.panel = m.wrapped(m.panel, nil, m.flash.st, m.flash.text)
 	default:
 		m.panel = append(m.panel, m.summary())
 	}
 }
 
+// panelLines bounds how many lines one text of the panel may take.
+const panelLines = 4
+
+// wrapped adds a text after a lead, as many lines as it needs up to panelLines;
+// the last one is cut.
+func (m *Model) wrapped(to []textLine, lead textLine, st style, text string) []textLine {
+	indent := 1
+	for _, s := range lead {
+		indent += ansi.StringWidth(s.s)
+	}
+	lines := wrap(m.clean(text), max(m.lay.w-indent-1, 8))
+	if len(lines) > panelLines {
+		lines[panelLines-1] += " " + strings.Join(lines[panelLines:], " ")
+		lines = lines[:panelLines]
+	}
+	for i, l := range lines {
+		line := append(textLine{{plain, " "}}, lead...)
+		if i > 0 {
+			line = textLine{{plain, strings.Repeat(" ", indent)}}
+		}
+		to = append(to, append(line, span{st, l}))
+	}
+	return to
+}
+
 // inputLine shows what is typed; before it, if need be, what is wrong with it.
 func (m *Model) inputLine(prompt, wrong string) {
 	if wrong != "" {
-		m.panel = append(m.panel, textLine{{plain, " "}, {warn, wrong}})
+		m.panel = m.wrapped(m.panel, nil, warn, wrong)
 	}
-	before, value, x := inputText(&m.input, max(m.lay.w-len(prompt)-3, 1))
+	lead := ansi.StringWidth(prompt)
+	before, value, x := inputText(&m.input, max(m.lay.w-lead-3, 1))
 	m.panel = append(m.panel, textLine{{strong, " " + prompt}, {plain, before + value}})
-	m.cursor.x, m.cursor.y = 1+len(prompt)+x, len(m.panel)-1
+	m.cursor.x, m.cursor.y = 1+lead+x, len(m.panel)-1
 }
 
 // inputText is what is visible of a line of input, split at the cursor's
@@ -73,22 +101,37 @@ func (m *Model) askPanel(p *pending) {
 		head = fmt.Sprintf(" %s in %d s ", p.verb.Name, left)
 	}
 	m.panel = append(m.panel, textLine{{ask, head}})
-	for _, s := range m.askWho(p) {
-		m.panel = append(m.panel, textLine{{plain, " "}, {strong, s}})
-	}
-	if p.leftOut != "" {
-		m.panel = append(m.panel, textLine{{plain, " left out: " + p.leftOut}})
-	}
-	if loses := m.loses(p); loses != "" {
-		m.panel = append(m.panel, textLine{{plain, " loses " + loses}})
-	}
+	m.panel = append(m.panel, m.askWhat(p, m.lay.h-4-2)...)
 	m.askAnswer(p)
+}
+
+// askWhat tells whom the act is for, what goes where and what is lost, in at
+// most so many lines: on a small screen the ends of lines are cut before a line
+// is left out.
+func (m *Model) askWhat(p *pending, room int) []textLine {
+	var lines, cut []textLine
+	add := func(lead textLine, st style, text string) {
+		if text != "" {
+			lines = m.wrapped(lines, lead, st, text)
+			cut = append(cut, append(append(textLine{{plain, " "}}, lead...), span{st, text}))
+		}
+	}
+	for _, s := range m.askWho(p) {
+		add(nil, strong, s)
+	}
+	add(nil, strong, m.goes(p))
+	add(textLine{{plain, "left out: "}}, plain, p.leftOut)
+	add(textLine{{plain, "loses "}}, plain, m.loses(p))
+	if len(lines) > room {
+		lines = cut
+	}
+	return lines[:min(len(lines), max(room, 0))]
 }
 
 func (m *Model) loses(p *pending) string {
 	s := p.verb.Loses
-	if p.image != "" {
-		s += "; new root from " + p.image
+	if p.args.image != "" {
+		s += "; new root from " + p.args.image
 	}
 	return s
 }
@@ -134,13 +177,13 @@ func (m *Model) askWho(p *pending) []string {
 	if rented == 0 {
 		head = fmt.Sprintf("%d Pis, none rented:", len(p.targets))
 	}
-	return nameThem(head, names, max(m.lay.w-2, 20))
+	return nameThem(head, names, max(m.lay.w-2, 20), askLines)
 }
 
-// nameThem lists names after a head in askLines lines, and how many more there
+// nameThem lists names after a head in so many lines, and how many more there
 // are. No name is cut: the beginning of one may be the name of another.
-func nameThem(head string, names []string, width int) []string {
-	for n := min(len(names), askLines*width/6); ; n-- {
+func nameThem(head string, names []string, width, rows int) []string {
+	for n := min(len(names), rows*width/6); ; n-- {
 		items := append([]string{head}, names[:n]...)
 		for i := 1; i < len(items)-1; i++ {
 			items[i] += ","
@@ -148,7 +191,7 @@ func nameThem(head string, names []string, width int) []string {
 		if n < len(names) {
 			items = append(items, fmt.Sprintf("and %d more", len(names)-n))
 		}
-		if lines := fill(items, width); len(lines) <= askLines || n == 0 {
+		if lines := fill(items, width); len(lines) <= rows || n == 0 {
 			return lines
 		}
 	}
@@ -254,6 +297,15 @@ func hintsWidth(hints []hint) int {
 	return n
 }
 
+// How much sooner hints go when there is no room: on the page of one Pi those
+// for verbs that it cannot have, in lists those after the first few of the
+// table of verbs.
+const (
+	unusable = 10
+	seldom   = 10
+	everyday = 4
+)
+
 // hintsHere are the footer's keys in this place, verbs first. A verb that
 // cannot be used on the selected Pi stays where it is, but quiet; the help says
 // why.
@@ -268,11 +320,17 @@ func (m *Model) hintsHere() []hint {
 			if v.Name == engine.VerbUndo && at != inDetail {
 				continue // it is in the help, and in the reimage's own line
 			}
-			st := plain
+			h := hint{1 + i/2, v.Key, string(v.Name), plain}
 			if m.readOnly(v) != "" || m.cannot(v) != "" {
-				st = quiet
+				h.st = quiet
+				if at == inDetail {
+					h.first += unusable
+				}
 			}
-			out = append(out, hint{1 + i/2, v.Key, string(v.Name), st})
+			if at != inDetail && i >= everyday {
+				h.first += seldom
+			}
+			out = append(out, h)
 		}
 	}
 	if m.idle && !m.opts.ReadOnly {

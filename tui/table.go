@@ -302,8 +302,11 @@ func (m *Model) note(b []byte, p *engine.PiView) (style, []byte) {
 		}
 		return ask, append(b, "? name"...)
 	}
+	if q := m.pending; q != nil && q.touches(p.Name) {
+		return ask, append(append(append(b, q.verb.Name...), " to here from "...), clean(string(q.targets[0].Pi), true)...)
+	}
 	if j := p.Job; j != nil {
-		return busy, appendJob(b, j)
+		return busy, appendJob(b, j, p.Name)
 	}
 	return plain, b
 }
@@ -313,22 +316,19 @@ func (p *pending) left(now time.Time) int {
 	return int((p.deadline.Sub(now) + time.Second - 1) / time.Second)
 }
 
-// appendJob writes "reimage 3/5 clone 71%".
-func appendJob(b []byte, j *engine.JobView) []byte {
+// appendJob writes "reimage 3/5 clone 71%", for one of the job's Pis: a move's
+// other one is named.
+func appendJob(b []byte, j *engine.JobView, at engine.PiName) []byte {
 	b = append(b, clean(j.Verb, true)...)
+	switch {
+	case j.To == "":
+	case j.To == at:
+		b = append(append(b, " from "...), clean(string(j.Pi), true)...)
+	default:
+		b = append(append(b, " to "...), clean(string(j.To), true)...)
+	}
 	if j.State == engine.JobQueued {
 		return append(b, " waits its turn"...)
 	}
-	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(j.StepNo), 10)
-	b = append(b, '/')
-	b = strconv.AppendInt(b, int64(j.Steps), 10)
-	b = append(b, ' ')
-	b = append(b, clean(j.Step, true)...)
-	if j.Percent >= 0 {
-		b = append(b, ' ')
-		b = strconv.AppendInt(b, int64(j.Percent), 10)
-		b = append(b, '%')
-	}
-	return b
+	return appendStep(append(b, ' '), j)
 }

@@ -109,7 +109,7 @@ func TestNameThem(t *testing.T) {
 	}
 	for n := 0; n <= len(names); n += 7 {
 		for width := 20; width < 200; width += 9 {
-			lines := nameThem("some Pis:", names[:n], width)
+			lines := nameThem("some Pis:", names[:n], width, askLines)
 			rest, ok := strings.CutPrefix(strings.Join(lines, " "), "some Pis:")
 			if !ok || len(lines) > askLines {
 				t.Fatalf("%d in %d: %q", n, width, lines)
