@@ -30,6 +30,10 @@ vmtest *args:
 e2e-vm *args:
     go test -tags e2e -count=1 -timeout 20m -v {{args}} ./hw/sim/virtualpi
 
+# The same by QEMU's own Raspberry Pi 3B; its image takes ten minutes, once; needs root
+e2e-pi *args:
+    go test -tags e2e,e2epi -run '^TestBootPi3B$' -count=1 -timeout 60m -v {{args}} ./hw/sim/virtualpi
+
 # Fuzz one target: just fuzz ./netboot/dhcp FuzzDecide 1m
 fuzz pkg target time="30s":
     go test -run '^$' -fuzz '^{{target}}$' -fuzztime {{time}} {{pkg}}

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -45,37 +46,93 @@ const (
 	bootLimit     = 5 * time.Minute
 	shutdownLimit = 3 * time.Minute
 	checksLimit   = 5 * time.Minute
+	unitsLimit    = 2 * time.Minute
 )
 
 //go:embed testdata/checks.pl
 var checks []byte
 
+// hardware is what the machines of the tests differ in.
+type hardware struct {
+	model Model
+	board pi.Board
+	arch  string // Debian's name for it
+	// patience is how much longer everything may take.
+	patience time.Duration
+	// kernel is the file that is served as such.
+	kernel *regexp.Regexp
+	// look are further questions to ask in the guest, a line of shell with a line of
+	// answer each.
+	look []question
+	// upgrade puts another kernel in place, as a package does: longer, by octets that
+	// nothing looks at. It prints how long.
+	upgrade string
+}
+
+type question struct{ ask, want string }
+
+// anX86 stands in for a Pi 4.
+var anX86 = hardware{
+	model: X86,
+	board: pi.Board{
+		Family: order.Pi4B, Revision: 0xc03112, Serial: 0xb66c4c16,
+		MAC: net.HardwareAddr{0xdc, 0xa6, 0x32, 0x01, 0x36, 0xc2},
+	},
+	arch: "amd64", patience: 1, kernel: regexp.MustCompile(`/kernel8\.img$`),
+	look: []question{{"uname -m", "^x86_64$"}},
+	upgrade: `
+cd /boot/firmware
+cp kernel8.img kernel8.img.new
+printf upgraded >> kernel8.img.new
+mv kernel8.img.new kernel8.img
+stat -c %s kernel8.img
+`,
+}
+
 // TestBoot takes an image of Debian all the way: added as people add one, made
 // netbootable, given a name and keys, exported, and booted over the product's
 // DHCP, TFTP and boot folder by a virtual Pi. Then it looks around in there over
 // SSH, restarts it from within, and pulls the plug.
-func TestBoot(t *testing.T) {
-	for _, n := range needed {
+func TestBoot(t *testing.T) { testBoot(t, &anX86) }
+
+func testBoot(t *testing.T, hw *hardware) {
+	for _, n := range append(needed, struct{ program, from string }{models[hw.model].emulator, models[hw.model].debian}) {
 		if _, err := exec.LookPath(n.program); err != nil {
 			t.Fatalf("%v (apt install %s)", err, n.from)
 		}
 	}
 	watch := newStopwatch(t)
-	tarball, err := Image(t.Context(), cacheFolder())
+	r := recipes[hw.model]
+	if _, err := os.Stat(r.file(cacheFolder())); err != nil {
+		t.Logf("making %s, which takes %s", r.file(cacheFolder()), r.takes)
+	}
+	tarball, err := ImageOf(t.Context(), hw.model, cacheFolder())
 	if err != nil {
 		t.Fatal(err)
 	}
 	watch.lap("image at hand")
-	g := &guest{t: t, dir: t.TempDir()}
+	g := &guest{t: t, hw: hw, dir: t.TempDir()}
 	g.keys()
 	g.makeRoot(tarball)
 	watch.lap("root made")
 	g.plugIn()
 	g.serve()
 	g.pi.SetPower(true)
-	g.await("the kernel served", bootLimit, served("kernel8.img"))
+	g.await("the kernel served", bootLimit, g.kernelServed)
 	watch.lap("kernel served")
-	up := g.await("SSH", bootLimit, func(s said) bool { return s.Msg == "up" })
+	up := g.await("SSH", hw.patience*bootLimit, func(s said) bool { return s.Msg == "up" })
+	for _, m := range []struct{ what, text string }{
+		{"kernel started", "Linux version"},
+		{"initramfs started", "Loading, please wait"},
+		{"root mounted", "Begin: Running /scripts/nfs-bottom"},
+		{"systemd started", " running in system mode"},
+	} {
+		if at, ok := g.serial.when(m.text); ok {
+			watch.lapAt(m.what, at)
+		} else {
+			t.Errorf("the serial console does not tell: %s", m.what)
+		}
+	}
 	watch.lap("SSH: " + up.Name)
 	t.Run("units", g.units)
 	watch.lap("all started")
@@ -106,11 +163,16 @@ type stopwatch struct {
 
 func newStopwatch(t *testing.T) *stopwatch { return &stopwatch{t, time.Now()} }
 
-func (w *stopwatch) lap(what string) { w.t.Logf("%4.0f s  %s", time.Since(w.begin).Seconds(), what) }
+func (w *stopwatch) lap(what string) { w.lapAt(what, time.Now()) }
+
+func (w *stopwatch) lapAt(what string, at time.Time) {
+	w.t.Logf("%4.0f s  %s", at.Sub(w.begin).Seconds(), what)
+}
 
 // guest is one virtual Pi with its server.
 type guest struct {
 	t      *testing.T
+	hw     *hardware // x86 if nil
 	dir    string
 	public string // the customer's key
 	root   string
@@ -126,6 +188,13 @@ func (g *guest) must(err error) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
+}
+
+func (g *guest) hardware() *hardware {
+	if g.hw == nil {
+		return &anX86
+	}
+	return g.hw
 }
 
 func (g *guest) file(name string) string { return filepath.Join(g.dir, name) }
@@ -150,7 +219,7 @@ func (g *guest) makeRoot(tarball string) {
 	ctx := g.t.Context()
 	info, err := image.Add(ctx, image.Options{Name: "debian", Dir: g.file("images"), Source: tarball})
 	g.must(err)
-	if info.Boot != "boot/firmware" || info.Arch != "amd64" || info.Release.Codename != suite || len(info.Lost) != 0 {
+	if info.Boot != "boot/firmware" || info.Arch != g.hardware().arch || info.Release.Codename != suite || len(info.Lost) != 0 {
 		g.t.Errorf("image %+v", info)
 	}
 	volumes, err := folder.Open(g.file("state"), folder.Options{Volatile: true})
@@ -182,15 +251,12 @@ func (g *guest) plugIn() {
 			g.t.Error(err)
 		}
 	})
-	board := pi.Board{
-		Family: order.Pi4B, Revision: 0xc03112, Serial: 0xb66c4c16,
-		MAC: net.HardwareAddr{0xdc, 0xa6, 0x32, 0x01, 0x36, 0xc2},
-	}
+	board := g.hardware().board
 	seg := g.top.Segments[0]
 	nic, err := pi.NewNetNS(seg.NS, netns.PiInterface, board.MAC)
 	g.must(err)
 	g.t.Cleanup(nic.Close)
-	machine := &Machine{NS: seg.NS, Interface: netns.PiInterface, Serial: &g.serial}
+	machine := &Machine{Model: g.hardware().model, NS: seg.NS, Interface: netns.PiInterface, Serial: &g.serial}
 	g.pi, err = pi.New(pi.Config{Name: hostName, Board: board, NIC: nic, Speed: 20, Boot: machine.Boot})
 	g.must(err)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -214,7 +280,8 @@ func (g *guest) serve() {
 	g.t.Helper()
 	seg := g.top.Segments[0]
 	s := site{
-		Dir: g.dir, Interface: seg.ServerInterface, Server: seg.Server, Pi: seg.Pi, MAC: g.pi.Board().MAC.String(),
+		Dir: g.dir, Interface: seg.ServerInterface, Server: seg.Server, Pi: seg.Pi,
+		Family: g.pi.Board().Family, MAC: g.pi.Board().MAC.String(),
 		Serial: g.pi.Board().SerialText(), Host: hostName, Root: g.root, Export: exportPath, Boot: g.boot.Boot,
 	}
 	b, err := json.Marshal(s)
@@ -266,6 +333,10 @@ func served(file string) func(said) bool {
 	}
 }
 
+func (g *guest) kernelServed(s said) bool {
+	return s.Msg == "tftp" && s.What == "served" && g.hardware().kernel.MatchString(s.Name)
+}
+
 // await reads the service's log up to a line.
 func (g *guest) await(what string, limit time.Duration, is func(said) bool) said {
 	g.t.Helper()
@@ -312,7 +383,7 @@ func (g *guest) sshAs(t *testing.T, who string, input []byte, command ...string)
 		known += addr + " " + k.Public + "\n"
 	}
 	g.must(os.WriteFile(g.file("known_hosts"), []byte(known), 0o600))
-	ctx, cancel := context.WithTimeout(t.Context(), checksLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), g.hardware().patience*checksLimit)
 	defer cancel()
 	args := []string{
 		"netns", "exec", g.top.ServerNamespace, "ssh", "-F", "none", "-i", g.file(who), "-o", "IdentitiesOnly=yes",
@@ -351,14 +422,18 @@ uname -r
 // was given.
 func (g *guest) identity(t *testing.T) {
 	begin := time.Now()
-	out, err := g.ssh(t, []byte(look), "sh", "-eu", "-s")
+	script := look
+	for _, q := range g.hardware().look {
+		script += q.ask + "\n"
+	}
+	out, err := g.ssh(t, []byte(script), "sh", "-eu", "-s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("after %.1f s:\n%s", time.Since(begin).Seconds(), out)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	seg := g.top.Segments[0]
-	for i, want := range []string{
+	wanted := []string{
 		"^" + hostName + "$",
 		`^nfs +` + regexp.QuoteMeta(seg.Server.Addr().String()+":"+exportPath) + "$",
 		`^rw,.*vers=3.*hard.*proto=tcp.*addr=` + regexp.QuoteMeta(seg.Server.Addr().String()),
@@ -372,7 +447,11 @@ func (g *guest) identity(t *testing.T) {
 		"^nameserver 2001:db8::64$",
 		"^/usr/share/zoneinfo/Europe/London$",
 		"^6[.]",
-	} {
+	}
+	for _, q := range g.hardware().look {
+		wanted = append(wanted, q.want)
+	}
+	for i, want := range wanted {
 		if i >= len(lines) || !regexp.MustCompile(want).MatchString(lines[i]) {
 			t.Errorf("line %d does not match %s", i+1, want)
 		}
@@ -419,7 +498,8 @@ func (g *guest) files(t *testing.T) {
 
 // units waits until systemd has started everything, and wants nothing failed.
 func (g *guest) units(t *testing.T) {
-	const script = "timeout 120 systemctl is-system-running --wait || true; systemctl list-units --failed --plain --no-legend"
+	limit := g.hardware().patience * unitsLimit
+	script := fmt.Sprintf("timeout %.0f systemctl is-system-running --wait || true; systemctl list-units --failed --plain --no-legend", limit.Seconds())
 	out, err := g.ssh(t, []byte(script), "sh", "-s")
 	if err != nil {
 		t.Fatal(err)
@@ -431,27 +511,17 @@ func (g *guest) units(t *testing.T) {
 	}
 }
 
-// upgrade puts another kernel in place, as a package does: longer, by octets that
-// nothing looks at.
-const upgrade = `
-cd /boot/firmware
-cp kernel8.img kernel8.img.new
-printf upgraded >> kernel8.img.new
-mv kernel8.img.new kernel8.img
-stat -c %s kernel8.img
-`
-
 // reboot restarts the guest from within: its root stays until the last, the boot
 // ROM begins again, and what it gets is the kernel that the customer has put
 // there.
 func (g *guest) reboot(t *testing.T) {
-	size, err := g.ssh(t, []byte(upgrade), "sh", "-eu", "-s")
+	size, err := g.ssh(t, []byte(g.hardware().upgrade), "sh", "-eu", "-s")
 	if err != nil {
 		t.Fatal(err)
 	}
 	// The connection breaks sooner or later than the command ends.
 	_, _ = g.ssh(t, nil, "systemctl", "reboot")
-	again := g.await("the kernel served again", shutdownLimit, served("kernel8.img"))
+	again := g.await("the kernel served again", g.hardware().patience*shutdownLimit, g.kernelServed)
 	if fmt.Sprint(again.Size) != strings.TrimSpace(size) {
 		t.Errorf("a kernel of %d octets was served, want the new one of %s", again.Size, size)
 	}
@@ -490,16 +560,24 @@ func (g *guest) powerCut(t *testing.T) {
 	}
 }
 
-// transcript keeps what the guest has said.
+// transcript keeps what the guest has said, and when.
 type transcript struct {
-	mu sync.Mutex
-	b  []byte
+	mu     sync.Mutex
+	b      []byte
+	stamps []stamp
+}
+
+// stamp is when there were so many octets.
+type stamp struct {
+	octets int
+	at     time.Time
 }
 
 func (s *transcript) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.b = append(s.b, p...)
+	s.stamps = append(s.stamps, stamp{len(s.b), time.Now()})
 	return len(p), nil
 }
 
@@ -507,4 +585,16 @@ func (s *transcript) end(n int) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return string(s.b[max(0, len(s.b)-n):])
+}
+
+// when tells when a text was said first.
+func (s *transcript) when(text string) (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := bytes.Index(s.b, []byte(text))
+	if i < 0 {
+		return time.Time{}, false
+	}
+	n, _ := slices.BinarySearchFunc(s.stamps, i+len(text), func(s stamp, octets int) int { return s.octets - octets })
+	return s.stamps[n].at, true
 }

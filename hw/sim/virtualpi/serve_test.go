@@ -36,6 +36,7 @@ type site struct {
 	Interface string
 	Server    netip.Prefix
 	Pi        netip.Addr
+	Family    order.Family
 	MAC       string
 	Serial    string
 	Host      string
@@ -140,7 +141,7 @@ func serveSite(ctx context.Context, file string) error {
 
 func (s *site) bootSpec() bootfs.Spec {
 	return bootfs.Spec{
-		Family: order.Pi4B, Serial: s.Serial, Root: s.Root,
+		Family: s.Family, Serial: s.Serial, Root: s.Root, Folders: s.Boot.Folders,
 		Config: bootfs.Config{UART: true, Kernel: s.Boot.Kernel, Extra: s.Boot.ConfigLines},
 		Cmdline: bootfs.Cmdline{
 			Server: s.Server.Addr(), Client: netip.PrefixFrom(s.Pi, s.Server.Bits()), Hostname: s.Host,

@@ -1,0 +1,42 @@
+//go:build e2e && e2epi
+
+package virtualpi
+
+import (
+	"net"
+	"regexp"
+	"testing"
+
+	"picloud/hw/sim/pi"
+	"picloud/netboot/bootfs/order"
+)
+
+// aPi3B is QEMU's own, with Debian's kernel.
+var aPi3B = hardware{
+	model: Pi3B,
+	board: pi.Board{
+		Family: order.Pi3B, Revision: 0xa02082, Serial: 0x7285c0f2,
+		MAC: net.HardwareAddr{0xb8, 0x27, 0xeb, 0x85, 0xc0, 0xf2},
+	},
+	arch: "arm64", patience: 3, kernel: regexp.MustCompile(`/vmlinuz-6\.1\.[0-9-]+-arm64$`),
+	look: []question{
+		{"uname -m", "^aarch64$"},
+		{`tr '\0' '\n' < /proc/device-tree/model`, "^Raspberry Pi 3 Model B$"},
+		{"readlink /sys/class/net/eth0/device/driver", "/cdc_ether$"},
+		// So that a kernel can be installed.
+		{"mountpoint /boot/firmware", "is a mountpoint$"},
+	},
+	// What follows the installation of a kernel: raspi-firmware copies it to where
+	// it is booted from.
+	upgrade: `
+printf upgraded >> "$(echo /boot/vmlinuz-*)"
+rm /boot/firmware/bcm2837-rpi-3-b.dtb
+DEB_MAINT_PARAMS=configure /etc/kernel/postinst.d/z50-raspi-firmware >&2
+ls /boot/firmware/bcm2837-rpi-3-b.dtb >&2
+stat -c %s /boot/firmware/vmlinuz-*
+`,
+}
+
+// TestBootPi3B is TestBoot with the processor, the kernel and the devices of a
+// Raspberry Pi.
+func TestBootPi3B(t *testing.T) { testBoot(t, &aPi3B) }
