@@ -8,9 +8,18 @@
 // would show every Pi, in the pseudo file system above the roots, that there
 // are others. There is no lock manager: a Pi mounts with nolock.
 //
-// nfs-ganesha does not look whether the file that a handle names is below the
-// export that the handle names. Roots that share a file system are therefore
-// refused, unless [Config.AllowShared] is set.
+// # What a Pi can reach
+//
+// nfs-ganesha 4.3 of Debian 12 opens a name that has slashes in it as a path: to
+// LOOKUP "/etc/shadow" it answers with this host's. It also does not look whether
+// the file that a handle names is below the export that the handle names. So
+//
+//   - Pis do not talk to it. They talk to this package, which reads every call
+//     before it passes it on, and hangs up on a Pi that sends what no client
+//     sends. The server listens at ports of its own, where it knows each Pi by an
+//     address in 127.200.0.0/16 that nobody but root can speak from;
+//   - roots that share a file system are refused, unless [Config.AllowShared] is
+//     set.
 //
 // It needs root, and Debian's nfs-ganesha, nfs-ganesha-vfs, rpcbind and dbus.
 package ganesha
@@ -21,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -57,6 +67,8 @@ type Server struct {
 
 	mu      sync.Mutex // held while the server starts
 	records *record.Store
+	gate    *gate
+	inner   [2]uint16     // the running server's ports, by service
 	link    *bus          // to the running server; nil while there is none
 	up      chan struct{} // closed while there is one
 	ended   chan struct{} // closed when Serve has returned
@@ -65,7 +77,7 @@ type Server struct {
 var _ nfs.Exporter = (*Server)(nil)
 
 var needed = []struct{ program, from string }{
-	{"ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs"}, {"rpcbind", "rpcbind"}, {"dbus-daemon", "dbus-daemon"}, {"dbus-send", "dbus-bin"},
+	{server, "nfs-ganesha nfs-ganesha-vfs"}, {"rpcbind", "rpcbind"}, {"dbus-daemon", "dbus-daemon"}, {"dbus-send", "dbus-bin"},
 }
 
 // Available returns nil if this host has the programs, else an error that wraps
@@ -102,6 +114,12 @@ func New(cfg Config) (*Server, error) {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.gate = newGate(s.log, s.portOf, s.exported)
+	for _, r := range records.All() {
+		if _, err := s.gate.alias(r.Client); err != nil { // may connect before the server runs
+			return nil, fmt.Errorf("ganesha: %w", err)
+		}
+	}
 	return s, nil
 }
 
@@ -113,6 +131,28 @@ func (s *Server) Ready(ctx context.Context) error {
 	}
 	unlock()
 	return nil
+}
+
+// portOf waits until the server runs and returns its own port for a service.
+func (s *Server) portOf(ctx context.Context, what service) (uint16, error) {
+	unlock, err := s.lockRunning(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer unlock()
+	return s.inner[what], nil
+}
+
+// exported reports whether a path is that of an export to a client.
+func (s *Server) exported(path string, client netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.records.All() {
+		if r.Path == path && r.Client == client {
+			return true
+		}
+	}
+	return false
 }
 
 // lockRunning takes s.mu while the server runs.
@@ -181,8 +221,12 @@ func (s *Server) same(ctx context.Context, old record.Record, e nfs.Export) (boo
 }
 
 func (s *Server) publish(ctx context.Context, r record.Record) error {
+	alias, err := s.gate.alias(r.Client)
+	if err != nil {
+		return err
+	}
 	name := filepath.Join(s.link.dir, fmt.Sprintf("export-%d.conf", r.Number))
-	if err := os.WriteFile(name, []byte(exportBlock(r)), 0o600); err != nil {
+	if err := os.WriteFile(name, []byte(exportBlock(r, alias)), 0o600); err != nil {
 		return err
 	}
 	return errors.Join(s.link.addExport(ctx, name, r.Number), os.Remove(name))
@@ -277,20 +321,21 @@ func (s *Server) mainConfig() string {
 	mount_path_pseudo = true;
 }
 NFS_KRB5 { Active_krb5 = false; }
-`, s.cfg.NFSPort, s.cfg.MountPort)
+`, s.inner[serviceNFS], s.inner[serviceMount])
 	for _, r := range s.records.All() {
-		if err := s.check(r.Export); err != nil {
+		alias, err := s.gate.alias(r.Client)
+		if err := errors.Join(err, s.check(r.Export)); err != nil {
 			s.log.Error("export left out", "id", r.ID, "err", err)
 			continue
 		}
-		b.WriteString(exportBlock(r))
+		b.WriteString(exportBlock(r, alias))
 	}
 	return b.String()
 }
 
 // exportBlock is one export's configuration. Ports above 1023 are refused, so
-// that on its Pi only root speaks for root.
-func exportBlock(r record.Record) string {
+// that on this host only root speaks for a Pi.
+func exportBlock(r record.Record, client netip.Addr) string {
 	access := "RW"
 	if r.ReadOnly {
 		access = "RO"
@@ -309,5 +354,5 @@ func exportBlock(r record.Record) string {
 	FSAL { Name = VFS; }
 	CLIENT { Clients = %s; Access_Type = %s; Squash = No_Root_Squash; SecType = sys; Protocols = 3; Transports = TCP; PrivilegedPort = true; }
 }
-`, r.Number, r.Dir, r.Path, r.Number, r.Client, access)
+`, r.Number, r.Dir, r.Path, r.Number, client, access)
 }

@@ -133,7 +133,7 @@ func TestConformance(t *testing.T) {
 		s, stop := serve(t, Config{State: t.TempDir()})
 		t.Cleanup(stop)
 		return nfstest.Server{
-			Exporter: s, MountPort: s.cfg.MountPort, NFSPort: s.cfg.NFSPort, Writable: true, MountsBelow: true, MakeDir: d.makeDir,
+			Exporter: s, MountPort: s.cfg.MountPort, NFSPort: s.cfg.NFSPort, Writable: true, MakeDir: d.makeDir,
 		}
 	})
 }
@@ -254,8 +254,8 @@ func TestMessage(t *testing.T) {
 
 func TestExportBlock(t *testing.T) {
 	got := exportBlock(record.Record{Number: 7, Export: nfs.Export{
-		ID: "a", Dir: "/state/volumes/a", Path: "/srv/a", Client: netip.MustParseAddr("10.0.0.2"), ReadOnly: true}})
-	for _, want := range []string{"Export_Id = 7;", `Path = "/state/volumes/a";`, `Pseudo = "/srv/a";`, "Access_Type = NONE;", "Clients = 10.0.0.2; Access_Type = RO;"} {
+		ID: "a", Dir: "/state/volumes/a", Path: "/srv/a", Client: netip.MustParseAddr("10.0.0.2"), ReadOnly: true}}, netip.MustParseAddr("127.200.0.1"))
+	for _, want := range []string{"Export_Id = 7;", `Path = "/state/volumes/a";`, `Pseudo = "/srv/a";`, "Access_Type = NONE;", "Clients = 127.200.0.1; Access_Type = RO;"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q in %s", want, got)
 		}

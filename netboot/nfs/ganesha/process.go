@@ -3,18 +3,28 @@ package ganesha
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"picloud/netboot/nfs"
 )
+
+// server is the program that is nfs-ganesha.
+const server = "ganesha.nfsd"
 
 const (
 	startTimeout = 60 * time.Second // with thousands of exports
@@ -25,15 +35,40 @@ const (
 )
 
 // Serve runs the server until ctx ends, and then returns nil. When the server
-// fails it is started again, after a pause that grows to 30 s. It is called
-// once.
+// fails it is started again, after a pause that grows to 30 s; Pis wait
+// meanwhile. It is an error if one of the ports is taken. Serve is called once.
 func (s *Server) Serve(ctx context.Context) error {
 	defer close(s.ended)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var gates sync.WaitGroup
+	defer gates.Wait()
+	defer cancel(nil)
+	for what, port := range [...]uint16{serviceNFS: s.cfg.NFSPort, serviceMount: s.cfg.MountPort} {
+		l, err := nfs.Listen(ctx, netip.AddrPortFrom(netip.IPv4Unspecified(), port), "")
+		if err != nil {
+			return fmt.Errorf("ganesha: serve: %w", err)
+		}
+		gates.Go(func() {
+			if err := s.gate.serve(ctx, l, service(what)); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	s.run(ctx)
+	if err := context.Cause(ctx); !errors.Is(err, ctx.Err()) {
+		return fmt.Errorf("ganesha: serve: %w", err)
+	}
+	return nil
+}
+
+// run keeps the server running until ctx ends.
+func (s *Server) run(ctx context.Context) {
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		begin := time.Now()
 		err := s.serveOnce(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
 		if time.Since(begin) > steady {
 			pause = firstPause
@@ -41,7 +76,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.log.Error("nfs-ganesha ended", "err", err, "again in", pause)
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(pause):
 		}
 	}
@@ -51,8 +86,7 @@ func (s *Server) Serve(ctx context.Context) error {
 // port, the portmapper, until one of them ends or ctx does.
 func (s *Server) serveOnce(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	// The socket's path must be short, the state folder's need not be.
-	dir, err := os.MkdirTemp("", "picloud-ganesha-")
+	dir, err := s.runDir()
 	if err != nil {
 		cancel()
 		return err
@@ -64,7 +98,9 @@ func (s *Server) serveOnce(ctx context.Context) error {
 		go func() { ended <- s.child(ctx, env, program, args...) }()
 	}
 	defer func() {
-		s.down()
+		if s.down() {
+			s.unregister()
+		}
 		cancel()
 		for range running {
 			<-ended //nolint:errcheck // that they have ended is all
@@ -83,24 +119,74 @@ func (s *Server) serveOnce(ctx context.Context) error {
 	return err
 }
 
-// down takes the running server from those who use it.
-func (s *Server) down() {
+// runDir makes the folder that the bus and the server's configuration are in. A
+// socket's path must be short, the state folder's need not be; and one that a
+// killed process has left behind is found by its name.
+func (s *Server) runDir() (string, error) {
+	sum := sha256.Sum256([]byte(s.cfg.State))
+	dir := filepath.Join("/run", "picloud-ganesha-"+hex.EncodeToString(sum[:6]))
+	return dir, errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700))
+}
+
+// freePorts picks ports on which nothing listens, below those that the kernel
+// gives to clients.
+func freePorts(ctx context.Context) (ports [2]uint16, err error) {
+	for tries := 0; ports[1] == 0; tries++ {
+		port := uint16(20100 + rand.IntN(10_000))
+		l, err := nfs.Listen(ctx, netip.AddrPortFrom(netip.IPv4Unspecified(), port), "")
+		if err != nil && tries >= 100 {
+			return ports, fmt.Errorf("no free port: %w", err)
+		}
+		if err != nil || port == ports[0] {
+			continue
+		}
+		_ = l.Close()
+		ports[0], ports[1] = port, ports[0]
+	}
+	return ports, nil
+}
+
+// down takes the running server from those who use it, and reports whether
+// there was one.
+func (s *Server) down() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.link != nil {
-		s.link = nil
-		s.up = make(chan struct{})
+	if s.link == nil {
+		return false
 	}
+	s.link = nil
+	s.up = make(chan struct{})
+	return true
+}
+
+// unregister has the portmapper forget the server.
+func (s *Server) unregister() {
+	for _, prog := range []uint32{progNFS, progMount} {
+		if err := unregister(context.Background(), prog, version3); err != nil {
+			s.log.Debug("still in the portmapper", "program", prog, "err", err)
+		}
+	}
+}
+
+// register tells the portmapper of our ports. The server has told it of its own.
+func (s *Server) register(ctx context.Context) error {
+	return errors.Join(register(ctx, progNFS, version3, s.cfg.NFSPort),
+		register(ctx, progMount, version3, s.cfg.MountPort), unregister(ctx, progMount, 1))
 }
 
 // start starts the programs and waits until the server answers. s.mu is held.
 func (s *Server) start(ctx context.Context, dir string, start func(env []string, program string, args ...string), ended chan error) error {
+	ports, err := freePorts(ctx)
+	if err != nil {
+		return err
+	}
+	s.inner = ports
 	link := newBus(dir)
 	config := filepath.Join(dir, "ganesha.conf")
 	if err := errors.Join(link.writeConfig(), os.WriteFile(config, []byte(s.mainConfig()), 0o600)); err != nil {
 		return err
 	}
-	if !answers(ctx, "127.0.0.1:111") {
+	if !answers(ctx, portmapAddress) {
 		if err := os.MkdirAll("/run/rpcbind", 0o755); err != nil {
 			return err
 		}
@@ -123,19 +209,22 @@ func (s *Server) start(ctx context.Context, dir string, start func(env []string,
 		}
 		return nil
 	}
-	if err := until("rpcbind", func() bool { return answers(ctx, "127.0.0.1:111") }); err != nil {
+	if err := until("rpcbind", func() bool { return answers(ctx, portmapAddress) }); err != nil {
 		return err
 	}
 	if err := until("dbus-daemon", func() bool { _, err := os.Stat(link.socket); return err == nil }); err != nil {
 		return err
 	}
-	start([]string{"DBUS_SYSTEM_BUS_ADDRESS=" + link.address()}, "ganesha.nfsd",
+	start([]string{"DBUS_SYSTEM_BUS_ADDRESS=" + link.address()}, server,
 		"-F", "-L", "STDERR", "-N", "EVENT", "-f", config, "-p", filepath.Join(dir, "pid"))
-	err := until("nfs-ganesha", func() bool {
+	err = until("nfs-ganesha", func() bool {
 		_, err := link.exports(ctx)
-		return err == nil && answers(ctx, fmt.Sprintf("127.0.0.1:%d", s.cfg.NFSPort))
+		return err == nil && answers(ctx, fmt.Sprintf("127.0.0.1:%d", ports[serviceNFS])) && answers(ctx, fmt.Sprintf("127.0.0.1:%d", ports[serviceMount]))
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.register(ctx); err != nil {
 		return err
 	}
 	s.link = link
@@ -158,9 +247,15 @@ func answers(ctx context.Context, addr string) bool {
 func (s *Server) child(ctx context.Context, env []string, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(os.Environ(), env...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	end := syscall.SIGTERM
+	if program == server {
+		// It takes seconds to end by itself, while its Pis wait. What it has
+		// answered is with the kernel, and what it has not is sent again.
+		end = syscall.SIGKILL
+	}
+	cmd.Cancel = func() error { return cmd.Process.Signal(end) }
 	cmd.WaitDelay = stopTimeout
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: end}
 	// The signal comes when the thread that started the child ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -189,7 +284,7 @@ func (s *Server) copyLog(ctx context.Context, program string, from io.Reader) (l
 		}
 		text := message(string(line))
 		switch {
-		case strings.Contains(text, ":FATAL :"), strings.Contains(text, ":MAJ :"), strings.Contains(text, ":CRIT :"), program != "ganesha.nfsd":
+		case strings.Contains(text, ":FATAL :"), strings.Contains(text, ":MAJ :"), strings.Contains(text, ":CRIT :"), program != server:
 			last = text
 			if ctx.Err() == nil {
 				s.log.Warn(text, "program", program)

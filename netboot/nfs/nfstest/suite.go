@@ -42,13 +42,34 @@ type Server struct {
 	MakeDir func(t *testing.T, name string) string
 	// Prefix is where the exports' paths are; "" means /srv.
 	Prefix string
+	// Pis are the two clients; nil means loopback addresses.
+	Pis *[2]Pi
+	// ListsExports is set if the server tells every client the paths and clients
+	// of all exports (MOUNTPROC3_EXPORT), as Linux's mountd does.
+	ListsExports bool
 }
 
-// Addresses of two Pis and of the server on their segments.
-var (
-	serverA, piA = netip.MustParseAddr("127.64.0.1"), netip.MustParseAddr("127.64.0.2")
-	serverB, piB = netip.MustParseAddr("127.64.0.5"), netip.MustParseAddr("127.64.0.6")
-)
+// Pi is a client, on a segment of its own.
+type Pi struct {
+	Addr, Server netip.Addr // its own, and the server's on its segment
+	// Dial connects to a port of the server, from one that only root may use if
+	// the test is root: servers ask for that.
+	Dial func(ctx context.Context, port uint16) (net.Conn, error)
+}
+
+// loopback is a Pi that is on this host.
+func loopback(pi, server string) Pi {
+	p := Pi{Addr: netip.MustParseAddr(pi), Server: netip.MustParseAddr(server)}
+	p.Dial = func(ctx context.Context, port uint16) (net.Conn, error) {
+		return dialReserved(ctx, p.Addr, netip.AddrPortFrom(p.Server, port))
+	}
+	return p
+}
+
+// Isolation are the tests of what a Pi can reach that is not its own.
+var Isolation = []string{
+	"RefuseOthers", "RefuseOtherPaths", "TellNothingOfOthers", "RefuseForeignHandle", "RefuseForeignFolder", "RefuseForgedHandle", "StayBelowRoot", "NameNothingAbove",
+}
 
 // Run runs the suite, or those of its tests alone whose names are in only.
 // start starts a fresh server for each test and stops it in t.Cleanup.
@@ -62,7 +83,11 @@ func Run(t *testing.T, start func(t *testing.T) Server, only ...string) {
 		{"RefuseOthers", refuseOthers},
 		{"RefuseOtherPaths", refuseOtherPaths},
 		{"RefuseForeignHandle", refuseForeignHandle},
+		{"TellNothingOfOthers", tellNothingOfOthers},
+		{"RefuseForeignFolder", refuseForeignFolder},
 		{"RefuseForgedHandle", refuseForgedHandle},
+		{"StayBelowRoot", stayBelowRoot},
+		{"NameNothingAbove", nameNothingAbove},
 		{"RefuseAfterRemove", refuseAfterRemove},
 		{"AddIsIdempotent", addIsIdempotent},
 		{"AddReplaces", addReplaces},
@@ -79,14 +104,19 @@ func Run(t *testing.T, start func(t *testing.T) Server, only ...string) {
 			continue
 		}
 		t.Run(test.name, func(t *testing.T) {
-			test.run(t, &suite{Server: start(t), dir: t.TempDir()})
+			s := &suite{Server: start(t), dir: t.TempDir(), a: loopback("127.64.0.2", "127.64.0.1"), b: loopback("127.64.0.6", "127.64.0.5")}
+			if s.Pis != nil {
+				s.a, s.b = s.Pis[0], s.Pis[1]
+			}
+			test.run(t, s)
 		})
 	}
 }
 
 type suite struct {
 	Server
-	dir string
+	dir  string
+	a, b Pi
 }
 
 // export makes a root folder and publishes it.
@@ -148,7 +178,7 @@ func makeRoot(t *testing.T, dir, host string) string {
 
 // relay lets the client library, which cannot choose its source address,
 // connect from a Pi's.
-func relay(t *testing.T, from netip.Addr, to netip.AddrPort) string {
+func relay(t *testing.T, pi Pi, port uint16) string {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
@@ -162,15 +192,15 @@ func relay(t *testing.T, from netip.Addr, to netip.AddrPort) string {
 			if err != nil {
 				return
 			}
-			go pipe(ctx, c, from, to)
+			go pipe(ctx, c, pi, port)
 		}
 	}()
 	return l.Addr().String()
 }
 
-func pipe(ctx context.Context, c net.Conn, from netip.Addr, to netip.AddrPort) {
+func pipe(ctx context.Context, c net.Conn, pi Pi, port uint16) {
 	defer c.Close()
-	up, err := dialReserved(ctx, from, to)
+	up, err := pi.Dial(ctx, port)
 	if err != nil {
 		return
 	}
@@ -188,7 +218,7 @@ func pipe(ctx context.Context, c net.Conn, from netip.Addr, to netip.AddrPort) {
 var reserved atomic.Uint32
 
 // dialReserved connects as a kernel does, from a port that only root may use,
-// if we are root: servers ask for that.
+// if we are root.
 func dialReserved(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.Conn, error) {
 	const first, count = 600, 424
 	if os.Geteuid() != 0 {
@@ -213,28 +243,31 @@ func dialReserved(ctx context.Context, from netip.Addr, to netip.AddrPort) (net.
 var auth = rpc.NewAuthUnix("pi", 0, 0).Auth()
 
 // mount mounts a path as a Pi's kernel does, as root.
-func (s *suite) mount(t *testing.T, pi, server netip.Addr, dir string) (*nfsclient.Target, error) {
+func (s *suite) mount(t *testing.T, pi Pi, dir string) (*nfsclient.Target, error) {
 	t.Helper()
-	dial := func(port uint16) *rpc.Client {
-		addr := relay(t, pi, netip.AddrPortFrom(server, port))
-		c, err := rpc.DialTCP("tcp", addr, false)
-		for range 20 { // the client picks a port of its own by chance
-			if !errors.Is(err, syscall.EADDRINUSE) {
-				break
-			}
-			c, err = rpc.DialTCP("tcp", addr, false)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
-		return c
-	}
-	fh, err := askMount(dial(s.MountPort), dir)
+	fh, err := askMount(dial(t, pi, s.MountPort), dir)
 	if err != nil {
 		return nil, err
 	}
-	return nfsclient.NewTargetWithClient(dial(s.NFSPort), auth, fh, dir, 0)
+	return nfsclient.NewTargetWithClient(dial(t, pi, s.NFSPort), auth, fh, dir, 0)
+}
+
+// dial connects the client library to a port of the server.
+func dial(t *testing.T, pi Pi, port uint16) *rpc.Client {
+	t.Helper()
+	addr := relay(t, pi, port)
+	c, err := rpc.DialTCP("tcp", addr, false)
+	for range 20 { // the client picks a port of its own by chance
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+		c, err = rpc.DialTCP("tcp", addr, false)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
 }
 
 // mountRefused are the names of MOUNT's statuses (RFC 1813, section 5.1.5).
@@ -262,11 +295,11 @@ func askMount(c *rpc.Client, dir string) ([]byte, error) {
 	return xdr.ReadOpaque(res)
 }
 
-func (s *suite) mustMount(t *testing.T, pi, server netip.Addr, dir string) *nfsclient.Target {
+func (s *suite) mustMount(t *testing.T, pi Pi, dir string) *nfsclient.Target {
 	t.Helper()
-	target, err := s.mount(t, pi, server, dir)
+	target, err := s.mount(t, pi, dir)
 	if err != nil {
-		t.Fatalf("mount %s from %s: %v", dir, pi, err)
+		t.Fatalf("mount %s from %s: %v", dir, pi.Addr, err)
 	}
 	return target
 }
@@ -330,8 +363,8 @@ func wantDenied(t *testing.T, what string, err error) {
 }
 
 func mountOwnAndRead(t *testing.T, s *suite) {
-	a, b := s.export(t, "pi-a", piA), s.export(t, "pi-b", piB)
-	ta, tb := s.mustMount(t, piA, serverA, a.Path), s.mustMount(t, piB, serverB, b.Path)
+	a, b := s.export(t, "pi-a", s.a.Addr), s.export(t, "pi-b", s.b.Addr)
+	ta, tb := s.mustMount(t, s.a, a.Path), s.mustMount(t, s.b, b.Path)
 	wantContent(t, ta, "/etc/hostname", []byte("pi-a\n"))
 	wantContent(t, tb, "/etc/hostname", []byte("pi-b\n"))
 	wantContent(t, ta, "/usr/lib/big", bigFile("pi-a"))
@@ -346,8 +379,8 @@ func mountOwnAndRead(t *testing.T, s *suite) {
 }
 
 func listDirectory(t *testing.T, s *suite) {
-	a := s.export(t, "pi-a", piA)
-	entries, err := s.mustMount(t, piA, serverA, a.Path).ReadDirPlus("/usr")
+	a := s.export(t, "pi-a", s.a.Addr)
+	entries, err := s.mustMount(t, s.a, a.Path).ReadDirPlus("/usr")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,17 +399,17 @@ func listDirectory(t *testing.T, s *suite) {
 }
 
 func refuseOthers(t *testing.T, s *suite) {
-	a := s.export(t, "pi-a", piA)
-	_, err := s.mount(t, piB, serverB, a.Path)
+	a := s.export(t, "pi-a", s.a.Addr)
+	_, err := s.mount(t, s.b, a.Path)
 	wantRefused(t, err)
-	s.export(t, "pi-b", piB)
-	_, err = s.mount(t, piB, serverB, a.Path)
+	s.export(t, "pi-b", s.b.Addr)
+	_, err = s.mount(t, s.b, a.Path)
 	wantRefused(t, err)
 }
 
 func refuseOtherPaths(t *testing.T, s *suite) {
-	a := s.export(t, "pi-a", piA)
-	s.export(t, "pi-b", piB)
+	a := s.export(t, "pi-a", s.a.Addr)
+	s.export(t, "pi-b", s.b.Addr)
 	paths := []string{
 		"/", "", path.Dir(a.Path), a.Path + "/..", a.Path + "/../pi-b", a.Path + "x", s.path("pi-b"), s.path("pi-b") + "/etc", "/etc",
 		strings.Repeat("/a", 500),
@@ -385,29 +418,15 @@ func refuseOtherPaths(t *testing.T, s *suite) {
 		paths = append(paths, a.Path+"/etc", a.Path+"/../pi-a", strings.TrimPrefix(a.Path, "/"))
 	}
 	for _, p := range paths {
-		if _, err := s.mount(t, piA, serverA, p); err == nil {
+		if _, err := s.mount(t, s.a, p); err == nil {
 			t.Errorf("mounted %.40q", p)
 		}
 	}
 }
 
-func refuseForeignHandle(t *testing.T, s *suite) {
-	a, b := s.export(t, "pi-a", piA), s.export(t, "pi-b", piB)
-	ta, tb := s.mustMount(t, piA, serverA, a.Path), s.mustMount(t, piB, serverB, b.Path)
-	_, fh, err := ta.Lookup("/etc/hostname")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ta.GetAttr(fh); err != nil {
-		t.Fatal(err)
-	}
-	_, err = tb.GetAttr(fh)
-	wantDenied(t, "foreign handle", err)
-}
-
 func refuseAfterRemove(t *testing.T, s *suite) {
-	a, b := s.export(t, "pi-a", piA), s.export(t, "pi-b", piB)
-	ta, tb := s.mustMount(t, piA, serverA, a.Path), s.mustMount(t, piB, serverB, b.Path)
+	a, b := s.export(t, "pi-a", s.a.Addr), s.export(t, "pi-b", s.b.Addr)
+	ta, tb := s.mustMount(t, s.a, a.Path), s.mustMount(t, s.b, b.Path)
 	for range 2 { // the second removal changes nothing
 		if err := s.Remove(t.Context(), a.ID); err != nil {
 			t.Fatal(err)
@@ -415,7 +434,7 @@ func refuseAfterRemove(t *testing.T, s *suite) {
 	}
 	_, err := ta.Getattr("/etc/hostname")
 	wantDenied(t, "removed export", err)
-	_, err = s.mount(t, piA, serverA, a.Path)
+	_, err = s.mount(t, s.a, a.Path)
 	wantRefused(t, err)
 	wantContent(t, tb, "/etc/hostname", []byte("pi-b\n"))
 	s.wantList(t, b)
@@ -430,8 +449,8 @@ func (s *suite) wantList(t *testing.T, want ...nfs.Export) {
 }
 
 func addIsIdempotent(t *testing.T, s *suite) {
-	a := s.export(t, "pi-a", piA)
-	ta := s.mustMount(t, piA, serverA, a.Path)
+	a := s.export(t, "pi-a", s.a.Addr)
+	ta := s.mustMount(t, s.a, a.Path)
 	_, fh, err := ta.Lookup("/etc/hostname")
 	if err != nil {
 		t.Fatal(err)
@@ -447,19 +466,19 @@ func addIsIdempotent(t *testing.T, s *suite) {
 
 // addReplaces is a reimage: another folder under the same ID and path.
 func addReplaces(t *testing.T, s *suite) {
-	a := s.export(t, "pi-a", piA)
-	s.mustMount(t, piA, serverA, a.Path)
+	a := s.export(t, "pi-a", s.a.Addr)
+	s.mustMount(t, s.a, a.Path)
 	next := a
 	next.Dir = s.root(t, "next", "reimaged")
 	if err := s.Add(t.Context(), next); err != nil {
 		t.Fatal(err)
 	}
 	s.wantList(t, next)
-	wantContent(t, s.mustMount(t, piA, serverA, a.Path), "/etc/hostname", []byte("reimaged\n"))
+	wantContent(t, s.mustMount(t, s.a, a.Path), "/etc/hostname", []byte("reimaged\n"))
 }
 
 func addConflict(t *testing.T, s *suite) {
-	a := s.export(t, "pi-a", piA)
+	a := s.export(t, "pi-a", s.a.Addr)
 	other := a
 	other.ID = "other"
 	if err := s.Add(t.Context(), other); !errors.Is(err, nfs.ErrConflict) {
@@ -469,7 +488,7 @@ func addConflict(t *testing.T, s *suite) {
 }
 
 func addInvalid(t *testing.T, s *suite) {
-	good := nfs.Export{ID: "x", Dir: s.root(t, "x", "x"), Path: s.path("x"), Client: piA, ReadOnly: true}
+	good := nfs.Export{ID: "x", Dir: s.root(t, "x", "x"), Path: s.path("x"), Client: s.a.Addr, ReadOnly: true}
 	for name, change := range map[string]func(*nfs.Export){
 		"no id":            func(e *nfs.Export) { e.ID = "" },
 		"id with a break":  func(e *nfs.Export) { e.ID = "a\nb" },
@@ -507,8 +526,8 @@ func addInvalid(t *testing.T, s *suite) {
 }
 
 func refuseWrites(t *testing.T, s *suite) {
-	a := s.export(t, "pi-a", piA)
-	ta := s.mustMount(t, piA, serverA, a.Path)
+	a := s.export(t, "pi-a", s.a.Addr)
+	ta := s.mustMount(t, s.a, a.Path)
 	f, err := ta.Open("/etc/hostname")
 	if err != nil {
 		t.Fatal(err)
@@ -534,7 +553,7 @@ func refuseWrites(t *testing.T, s *suite) {
 // linksAreNotFollowed: a link that a customer has made is the client's to
 // resolve, in the client's own tree.
 func linksAreNotFollowed(t *testing.T, s *suite) {
-	a := s.export(t, "pi-a", piA)
+	a := s.export(t, "pi-a", s.a.Addr)
 	secret := filepath.Join(s.dir, "secret")
 	if err := os.WriteFile(secret, []byte("secret"), 0o644); err != nil {
 		t.Fatal(err)
@@ -544,7 +563,7 @@ func linksAreNotFollowed(t *testing.T, s *suite) {
 			t.Fatal(err)
 		}
 	}
-	ta := s.mustMount(t, piA, serverA, a.Path)
+	ta := s.mustMount(t, s.a, a.Path)
 	for _, name := range []string{"/etc/abs", "/etc/rel"} {
 		if data, err := readFile(ta, name); err == nil {
 			t.Errorf("read %q through %s", data, name)
