@@ -22,7 +22,8 @@ const framesPerSecond = 10
 // Run shows the console on a terminal until the person leaves it or ctx ends;
 // both return nil. env is the environment of the terminal's user, which over
 // SSH is not the server's. It returns ErrTerminal, with what to do, for a
-// terminal that cannot show it.
+// terminal that cannot show it. A read of an input that is no file may still be
+// under way when Run returns; it is the caller's to end.
 func Run(ctx context.Context, opts Options, input io.Reader, output io.Writer, env []string) error {
 	if err := checkTerminal(output, env); err != nil {
 		return err
@@ -30,16 +31,27 @@ func Run(ctx context.Context, opts Options, input io.Reader, output io.Writer, e
 	opts.ASCII = opts.ASCII || !utf8Locale(env)
 	m := New(ctx, opts)
 	defer m.Close()
-	_, err := tea.NewProgram(m, programOptions(m.live, opts, input, output, env)...).Run()
+	options := programOptions(m.live, opts, output, env)
+	file, own := input.(term.File)
+	if own {
+		options = append(options, tea.WithInput(file)) // to be set to raw mode
+	} else {
+		options = append(options, tea.WithInput(nil))
+	}
+	p := tea.NewProgram(m, options...)
+	if !own && input != nil {
+		go feed(m.live, p, input, env)
+	}
+	_, err := p.Run()
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("tui: run: %w", err)
 	}
 	return nil
 }
 
-func programOptions(ctx context.Context, opts Options, input io.Reader, output io.Writer, env []string) []tea.ProgramOption {
+func programOptions(ctx context.Context, opts Options, output io.Writer, env []string) []tea.ProgramOption {
 	out := []tea.ProgramOption{
-		tea.WithContext(ctx), tea.WithInput(input), tea.WithOutput(output), tea.WithEnvironment(env),
+		tea.WithContext(ctx), tea.WithOutput(output), tea.WithEnvironment(env),
 		tea.WithFPS(framesPerSecond), tea.WithoutSignalHandler(),
 	}
 	if opts.Width > 0 && opts.Height > 0 {
