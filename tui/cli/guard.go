@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"picloud/engine"
+)
+
+// pass takes the guard before an act: it is passed by a flag, or by a person
+// at a terminal, or the act is not sent.
+func (t *act) pass(now *engine.Snapshot) error {
+	want := t.text()
+	switch kind := t.guard.Kind; {
+	case t.confirm != "" && t.confirm != want:
+		return usagef("--confirm "+quoted(want), "%s: --confirm %s does not fit what it would be done to", t.verb.Name, quoted(clip(t.confirm)))
+	case t.confirm != "":
+		t.cmd.Passed, t.cmd.Typed = engine.GuardName, want
+	case kind == engine.GuardNone:
+	case t.yes && kind < engine.GuardName:
+		t.cmd.Passed = kind
+	case !t.s.TTY:
+		return usagef(t.needs(), "%s %s: not confirmed, nothing was done", t.verb.Name, t.who())
+	default:
+		return t.ask(now)
+	}
+	return nil
+}
+
+// who names the targets shortly.
+func (t *act) who() string {
+	if len(t.pis) == 1 {
+		return clean(string(t.pis[0].Name))
+	}
+	return plural(len(t.pis), "Pi", "Pis")
+}
+
+// ask asks the person at the terminal.
+func (t *act) ask(now *engine.Snapshot) error {
+	const shown = 10 // Pis by name
+	fmt.Fprintf(t.err, "%s: %s\n", t.verb.Name, t.verb.Help)
+	for i, p := range t.pis {
+		if i == shown {
+			fmt.Fprintf(t.err, "  and %d more\n", len(t.pis)-shown)
+			break
+		}
+		whose := "free"
+		if p.Server != "" {
+			whose = "rented: " + p.Server
+		}
+		fmt.Fprintf(t.err, "  %s  %s  %s  %s\n", clean(string(p.Name)), clean(p.Port.String()), stageText(p), clean(whose))
+	}
+	if t.verb.Loses != "" {
+		fmt.Fprintf(t.err, "takes away: %s\n", t.verb.Loses)
+	}
+	t.tellLeft(now)
+	want := "y"
+	if t.guard.Kind == engine.GuardName {
+		want = t.text()
+		fmt.Fprintf(t.err, "type %s to do it: ", clean(want))
+	} else {
+		fmt.Fprintf(t.err, "do it? y/N ")
+	}
+	line, err := t.readLine()
+	if err != nil {
+		fmt.Fprintln(t.err)
+		return usagef("", "%s: stopped, nothing was done", t.verb.Name)
+	}
+	if answer := strings.TrimSpace(line); answer != want && (want != "y" || !strings.EqualFold(answer, "yes") && answer != "Y") {
+		return usagef("", "%s: %q is not %q, nothing was done", t.verb.Name, clip(answer), clean(want))
+	}
+	t.cmd.Passed = t.guard.Kind
+	if t.guard.Kind == engine.GuardName {
+		t.cmd.Typed = want
+	}
+	t.told = true
+	return nil
+}
+
+var errStopped = errors.New("stopped")
+
+// readLine reads a line from the terminal, byte by byte so that nothing behind
+// it is taken. What is too long is no answer to anything.
+func (t *act) readLine() (string, error) {
+	const longest = 256
+	var line []byte
+	var b [1]byte
+	for {
+		if _, err := io.ReadFull(t.s.Stdin, b[:]); err != nil {
+			return "", errStopped
+		}
+		switch c := b[0]; {
+		case c == '\r' || c == '\n':
+			t.echo("\n")
+			return string(line), nil
+		case c == 0x7f || c == '\b':
+			if len(line) > 0 {
+				line = line[:len(line)-1]
+				t.echo("\b \b")
+			}
+		case c < ' ': // control-C, control-D, escape
+			return "", errStopped
+		case len(line) == longest:
+			return "", errStopped
+		default:
+			line = append(line, c)
+			t.echo(string(rune(max(min(c, 0x7e), ' '))))
+		}
+	}
+}
+
+func (t *act) echo(s string) {
+	if t.s.Echo {
+		_, _ = io.WriteString(t.err, s)
+	}
+}
