@@ -17,6 +17,7 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	fail    error
+	left    int // saves until it fails for good, 0 = it does not
 	state   State
 	pis     map[PiName]Pi
 	volumes map[string]Volume
@@ -25,6 +26,7 @@ type memory struct {
 	log     []LogLine
 	events  []BootLine
 	saves   []Changes
+	wrong   []string // states that must never be stored
 }
 
 func newMemory() *memory {
@@ -64,6 +66,11 @@ func (m *memory) Save(_ context.Context, c Changes) error {
 	if m.fail != nil {
 		return m.fail
 	}
+	if m.left > 0 {
+		if m.left--; m.left == 0 {
+			m.fail = errors.New("disk full")
+		}
+	}
 	m.saves = append(m.saves, c)
 	for _, p := range c.Pis {
 		m.pis[p.Name] = p
@@ -82,7 +89,34 @@ func (m *memory) Save(_ context.Context, c Changes) error {
 	}
 	m.log = append(m.log, c.Log...)
 	m.events = append(m.events, c.Events...)
+	m.wrong = append(m.wrong, m.mistakes()...)
 	return nil
+}
+
+// mistakes lists what no stored state may ever hold: a server on two Pis, and
+// a root that two have, or that is not its Pi's.
+func (m *memory) mistakes() []string {
+	var list []string
+	server, root := map[string]PiName{}, map[string]PiName{}
+	for _, p := range m.pis {
+		if other, ok := server[p.Server]; ok && p.Server != "" {
+			list = append(list, fmt.Sprintf("%s is on %s and %s", p.Server, other, p.Name))
+		}
+		server[p.Server] = p.Name
+		for _, want := range []Volume{{Name: p.Volume, State: VolumeCurrent}, {Name: p.Former, State: VolumeFormer}} {
+			v := m.volumes[want.Name]
+			if want.Name == "" {
+				continue
+			}
+			if other, ok := root[v.Name]; ok {
+				list = append(list, fmt.Sprintf("%s is of %s and %s", v.Name, other, p.Name))
+			}
+			if root[v.Name] = p.Name; v.Pi != p.Name || v.State != want.State {
+				list = append(list, fmt.Sprintf("%s is the %s root of %s: %+v", want.Name, want.State, p.Name, v))
+			}
+		}
+	}
+	return list
 }
 
 func (m *memory) Boots(context.Context, PiName, int) ([]Boot, error)    { return nil, nil }
@@ -98,19 +132,22 @@ func (m *memory) volume(name string) VolumeState {
 // bench is an engine on a rack of fake hardware that behaves: a powered Pi
 // boots through every stage unless told to stop at one.
 type bench struct {
-	t      *testing.T
-	e      *Engine
-	mem    *memory
-	mu     sync.Mutex
-	on     map[PortID]bool
-	up     map[PortID]bool
-	stopAt map[PiName]Stage
-	refuse error // of SetPower
-	lie    bool
-	calls  []string
-	roots  map[string]Person
-	done   chan error
-	cancel context.CancelFunc
+	t       *testing.T
+	e       *Engine
+	mem     *memory
+	mu      sync.Mutex
+	on      map[PortID]bool
+	up      map[PortID]bool
+	stopAt  map[PiName]Stage
+	refuse  error // of SetPower
+	lie     bool
+	calls   []string
+	roots   map[string]Person
+	exports map[PiName]string
+	fails   map[string]error // of a call of Roots, by its first word
+	wrong   []string
+	done    chan error
+	cancel  context.CancelFunc
 }
 
 func segment(i int) Segment {
@@ -134,7 +171,7 @@ func layout(n int) Layout {
 
 func newBench(t *testing.T, n int, change func(*Config)) *bench {
 	t.Helper()
-	b := &bench{t: t, mem: newMemory(), on: map[PortID]bool{}, up: map[PortID]bool{}, stopAt: map[PiName]Stage{}, roots: map[string]Person{}}
+	b := rig(t)
 	b.start(layout(n), change)
 	return b
 }
@@ -163,6 +200,20 @@ func (b *bench) stop() {
 		b.t.Errorf("Run: %v", err)
 	}
 	synctest.Wait()
+	b.report()
+}
+
+// report tells what must never have happened.
+func (b *bench) report() {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, list := range [][]string{b.wrong, b.mem.wrong} {
+		for _, what := range list {
+			b.t.Error(what)
+		}
+	}
+	b.wrong, b.mem.wrong = nil, nil
 }
 
 // poll reads all ports each second, as a switch's worker does, and tells of
@@ -220,8 +271,8 @@ func (b *bench) SetPower(ctx context.Context, id PortID, on bool) (PortReading, 
 	}
 	b.note("power %s %t", id, on)
 	b.mu.Lock()
-	refuse, lie := b.refuse, b.lie
-	if refuse == nil && !lie {
+	refuse, lie, was := b.refuse, b.lie, b.on[id]
+	if refuse == nil && !lie && was != on {
 		b.on[id] = on
 		delete(b.up, id)
 	}
@@ -232,7 +283,7 @@ func (b *bench) SetPower(ctx context.Context, id PortID, on bool) (PortReading, 
 	if lie {
 		return b.port(id), errors.New("said yes and did nothing")
 	}
-	if on {
+	if on && !was {
 		go b.boot(ctx, id)
 	}
 	return b.port(id), nil
@@ -275,8 +326,8 @@ func (b *bench) boot(ctx context.Context, id PortID) {
 	}
 }
 
-func (b *bench) Clone(ctx context.Context, image, volume string, _ int64, progress func(done, total int64)) error {
-	b.note("clone %s %s", image, volume)
+func (b *bench) Clone(ctx context.Context, image, volume string, size int64, progress func(done, total int64)) error {
+	b.note("clone %s %s %d", image, volume, size)
 	for i := range int64(4) {
 		progress(i, 4)
 		if err := sleep(ctx, 50*time.Millisecond); err != nil {
@@ -299,7 +350,9 @@ func (b *bench) Personalise(_ context.Context, volume string, who Person) ([]Hos
 
 func (b *bench) Grow(_ context.Context, volume string, size int64) error {
 	b.note("grow %s %d", volume, size)
-	return nil
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.fails["grow"]
 }
 
 func (b *bench) Rescue(_ context.Context, pi Pi, image string, who Person) ([]HostKey, error) {
@@ -307,17 +360,44 @@ func (b *bench) Rescue(_ context.Context, pi Pi, image string, who Person) ([]Ho
 	return []HostKey{{Type: "ssh-ed25519", Fingerprint: "SHA256:rescue"}}, nil
 }
 
-func (b *bench) Publish(_ context.Context, pi Pi, volume string) (string, error) {
+// Publish has done its work before it takes its time: who is stopped within it
+// does not know that it did.
+func (b *bench) Publish(ctx context.Context, pi Pi, volume string) (string, error) {
 	b.note("publish %s %s", pi.Name, volume)
-	return "export of " + volume, nil
+	b.mu.Lock()
+	err := b.fails["publish"]
+	if err == nil {
+		b.exports[pi.Name] = volume
+	}
+	if _, ok := b.roots[volume]; !ok {
+		b.wrong = append(b.wrong, fmt.Sprintf("%s is exported to %s and is not there", volume, pi.Name))
+	}
+	for other, v := range b.exports {
+		if v == volume && other != pi.Name {
+			b.wrong = append(b.wrong, fmt.Sprintf("%s is exported to %s and to %s", volume, other, pi.Name))
+		}
+	}
+	b.mu.Unlock()
+	return "export of " + volume, errors.Join(err, sleep(ctx, 20*time.Millisecond))
 }
 
-func (b *bench) Withdraw(_ context.Context, pi Pi) error { b.note("withdraw %s", pi.Name); return nil }
+func (b *bench) Withdraw(ctx context.Context, pi Pi) error {
+	b.note("withdraw %s", pi.Name)
+	b.mu.Lock()
+	delete(b.exports, pi.Name)
+	b.mu.Unlock()
+	return sleep(ctx, 20*time.Millisecond)
+}
 
 func (b *bench) Remove(_ context.Context, volume string) error {
 	b.note("remove %s", volume)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for pi, v := range b.exports {
+		if v == volume {
+			b.wrong = append(b.wrong, fmt.Sprintf("%s is removed and exported to %s", volume, pi))
+		}
+	}
 	delete(b.roots, volume)
 	return nil
 }
@@ -497,7 +577,7 @@ func TestRentedPiNeedsItsGuard(t *testing.T) {
 		l := layout(1)
 		l.Servers = []Server{{Name: "web", Owner: "t-014", Keys: []string{"ssh-ed25519 AAAA"}}}
 		l.Pis[0].Server, l.Pis[0].Life = "web", LifeLive
-		b := &bench{t: t, mem: newMemory(), on: map[PortID]bool{}, up: map[PortID]bool{}, stopAt: map[PiName]Stage{}, roots: map[string]Person{}}
+		b := rig(t)
 		b.start(l, nil)
 		b.awaitAll(StageUp)
 		if got := b.roots[b.pi("t-000").Root]; got.Hostname != "web" || len(got.Keys) != 1 {
@@ -544,7 +624,8 @@ func TestStallsNameTheirCause(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := &bench{t: t, mem: newMemory(), on: map[PortID]bool{}, up: map[PortID]bool{}, stopAt: map[PiName]Stage{"t-000": tc.stop}, roots: map[string]Person{}}
+				b := rig(t)
+				b.stallAt("t-000", tc.stop)
 				b.start(layout(1), nil)
 				if tc.extra != nil {
 					time.Sleep(10 * time.Second)
@@ -571,7 +652,8 @@ func TestStallsNameTheirCause(t *testing.T) {
 
 func TestSwitchThatLies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{t: t, mem: newMemory(), on: map[PortID]bool{}, up: map[PortID]bool{}, stopAt: map[PiName]Stage{}, roots: map[string]Person{}, lie: true}
+		b := rig(t)
+		b.lie = true
 		b.start(layout(1), nil)
 		b.await("stalled", func() bool { return b.pi("t-000").Stage == StageStalled })
 		time.Sleep(20 * time.Second) // polls that say "off" must not hide it

@@ -10,7 +10,10 @@ import (
 
 // rig is a bench that was not started, for layouts of the test's own.
 func rig(t *testing.T) *bench {
-	return &bench{t: t, mem: newMemory(), on: map[PortID]bool{}, up: map[PortID]bool{}, stopAt: map[PiName]Stage{}, roots: map[string]Person{}}
+	return &bench{
+		t: t, mem: newMemory(), on: map[PortID]bool{}, up: map[PortID]bool{}, stopAt: map[PiName]Stage{},
+		roots: map[string]Person{}, exports: map[PiName]string{}, fails: map[string]error{},
+	}
 }
 
 func (b *bench) see(o Observation) {

@@ -62,6 +62,9 @@ func (r *rack) publishRoots(ctx context.Context) {
 	for i, p := range r.order {
 		key := p.wanted()
 		if key == (exportKey{}) {
+			if p.Volume != "" { // the last process may have left it exported
+				p.export.key = unknownExport
+			}
 			continue
 		}
 		slots <- struct{}{}
@@ -103,10 +106,11 @@ func (r *rack) exported(p *piState, key exportKey, text string, err error) {
 // mendExports brings every export to what it should be, where no job does: one
 // that failed, one that a job left when it ended early, and those of Pis whose
 // place or life changed. A runner does each, so that a slow exporter stops
-// nobody; no job of that Pi starts meanwhile.
+// nobody; no job of that Pi starts meanwhile. While the store fails nothing is
+// mended: what it has last may be a job that takes the root elsewhere.
 func (r *rack) mendExports(now time.Time) {
-	if r.runners.ctx == nil {
-		return // Run exports them all first
+	if r.runners.ctx == nil || r.storeErr != nil { // Run exports them all first
+		return
 	}
 	for _, p := range r.order {
 		if r.exporting >= exportsAtOnce {
