@@ -97,7 +97,7 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 	if d.volumes, err = openVolumeStore(ctx, opts.Config, opts.Volatile, opts.Log); err != nil {
 		return nil, err
 	}
-	if err := d.openExports(ctx, d.volumes.Features()); err != nil {
+	if err := d.openExports(ctx); err != nil {
 		return nil, err
 	}
 	if err := d.openEngine(ctx); err != nil {

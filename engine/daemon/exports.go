@@ -10,7 +10,6 @@ import (
 
 	"picloud/engine"
 	"picloud/engine/config"
-	"picloud/hw/volume"
 	"picloud/netboot/nfs"
 	"picloud/netboot/nfs/ganesha"
 	"picloud/netboot/nfs/knfsd"
@@ -31,6 +30,7 @@ type exporter struct {
 	// patient servers must not answer before the exports are back: a file
 	// handle is stale while its export is not there.
 	patient bool
+	binds   *binds // nil: it exports any folder
 	close   func()
 }
 
@@ -39,7 +39,7 @@ type nfsDriver struct {
 	name      string
 	available func() error
 	auto      bool // "auto" may choose it
-	open      func(ctx context.Context, d *Daemon, f volume.Features) (*exporter, error)
+	open      func(ctx context.Context, d *Daemon) (*exporter, error)
 }
 
 // nfsDrivers are in the order that "auto" tries them.
@@ -87,12 +87,12 @@ func chooseNFS(wanted string, drivers []nfsDriver) (nfsDriver, error) {
 
 // openExports opens the NFS server. The volumes have been recovered: what was
 // exported before is there.
-func (d *Daemon) openExports(ctx context.Context, f volume.Features) error {
+func (d *Daemon) openExports(ctx context.Context) error {
 	driver, err := chooseNFS(d.opts.Config.NFS.Driver, nfsDrivers)
 	if err != nil {
 		return err
 	}
-	if d.exports, err = driver.open(ctx, d, f); err != nil {
+	if d.exports, err = driver.open(ctx, d); err != nil {
 		return fmt.Errorf("nfs: %w", err)
 	}
 	d.exports.name = driver.name
@@ -104,7 +104,7 @@ func (d *Daemon) openExports(ctx context.Context, f volume.Features) error {
 	return nil
 }
 
-func openKernel(ctx context.Context, d *Daemon, _ volume.Features) (*exporter, error) {
+func openKernel(ctx context.Context, d *Daemon) (*exporter, error) {
 	cfg := d.opts.Config
 	if port := cfg.NFS.Port; port != standardNFS {
 		return nil, fmt.Errorf("the kernel's server has port %d, not %d (leave port = out below [nfs], or say driver = \"ganesha\")", standardNFS, port)
@@ -126,11 +126,18 @@ func openKernel(ctx context.Context, d *Daemon, _ volume.Features) (*exporter, e
 // errShared means that each Pi could read the roots of the others.
 var errShared = errors.New("nfs-ganesha lets whoever is root on a Pi read and write all of the file system that its root is on, and these volumes share one")
 
-func openGanesha(_ context.Context, d *Daemon, f volume.Features) (*exporter, error) {
+func openGanesha(ctx context.Context, d *Daemon) (*exporter, error) {
 	cfg := d.opts.Config
-	if !f.OwnFileSystem && !cfg.NFS.Shared {
+	if !d.volumes.Features().OwnFileSystem && !cfg.NFS.Shared {
 		return nil, fmt.Errorf("%w (volumes.driver = %q gives each its own; the kernel's server, apt install nfs-kernel-server, keeps them apart; where all Pis are one person's: shared = true below [nfs])",
 			errShared, config.VolumesLVM)
+	}
+	mounts := &binds{filepath.Join(cfg.State, "mounts")}
+	if err := mounts.restore(ctx, d.volumes); err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		d.opts.Log.Error("not every root can be exported", "err", err)
 	}
 	port := uint16(cmp.Or(cfg.NFS.Port, standardNFS))
 	s, err := ganesha.New(ganesha.Config{
@@ -140,10 +147,10 @@ func openGanesha(_ context.Context, d *Daemon, f volume.Features) (*exporter, er
 	if err != nil {
 		return nil, err
 	}
-	return &exporter{Exporter: s, people: "nfs-ganesha", port: port, mount: ganesha.DefaultMountPort, run: s.Serve}, nil
+	return &exporter{Exporter: s, people: "nfs-ganesha", port: port, mount: ganesha.DefaultMountPort, run: s.Serve, binds: mounts}, nil
 }
 
-func openDemo(ctx context.Context, d *Daemon, _ volume.Features) (*exporter, error) {
+func openDemo(ctx context.Context, d *Daemon) (*exporter, error) {
 	cfg := d.opts.Config
 	l, err := nfs.Listen(ctx, anyAddr(cfg.NFS.Port), cfg.DHCP.Device)
 	if err != nil {

@@ -106,8 +106,13 @@ func TestServe(t *testing.T) {
 // switches answer in the server's.
 func netnsRack(t *testing.T, top *netns.Topology) *sim.Rack {
 	t.Helper()
+	return netnsRackOf(t, top, servePis)
+}
+
+func netnsRackOf(t *testing.T, top *netns.Topology, pis int) *sim.Rack {
+	t.Helper()
 	rack, err := sim.New(sim.Config{
-		Seed: 3, Pis: servePis, Speed: 1, Rented: -1, BaseNet: netns.BaseNet(),
+		Seed: 3, Pis: pis, Speed: 1, Rented: -1, BaseNet: netns.BaseNet(),
 		NIC: func(w sim.Wire) (pi.NIC, error) {
 			return pi.NewNetNS(top.Segments[w.Index].NS, netns.PiInterface, w.Board.MAC)
 		},
@@ -163,7 +168,9 @@ func startServe(t *testing.T, top *netns.Topology, path string) *served {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
 	s := &served{lines: make(chan logLine, 10000)}
-	s.cmd = exec.CommandContext(t.Context(), "ip", "netns", "exec", top.ServerNamespace, program, "serve", "--config", path)
+	// A /run of its own, for the portmapper's socket.
+	s.cmd = exec.CommandContext(t.Context(), "ip", "netns", "exec", top.ServerNamespace, "unshare", "--mount", "--propagation", "private",
+		"sh", "-c", `mount -t tmpfs tmpfs /run && exec "$0" serve --config "$1"`, program, path)
 	out, err := s.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

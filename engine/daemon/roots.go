@@ -233,6 +233,9 @@ func (r *roots) makeBootable(ctx context.Context, dir, host string) (bootRecord,
 func (r *roots) Publish(ctx context.Context, pi engine.Pi, name string) (string, error) {
 	r.setPublished(pi.Name, true)
 	dir, err := r.volumes.Path(name)
+	if err == nil && r.exports.binds != nil {
+		dir, err = r.exports.binds.bind(name, dir)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -263,6 +266,11 @@ func (r *roots) Withdraw(ctx context.Context, pi engine.Pi) error {
 
 // Remove is engine.Roots'.
 func (r *roots) Remove(ctx context.Context, name string) error {
+	if r.exports.binds != nil {
+		if err := r.exports.binds.unbind(ctx, name); err != nil {
+			return err
+		}
+	}
 	if err := r.volumes.Remove(ctx, name); err != nil {
 		return err
 	}
