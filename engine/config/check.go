@@ -217,6 +217,23 @@ func agentAddress(a netip.AddrPort) *fault {
 	return nil
 }
 
+// socketPath checks the path of a Unix socket (unix(7), sun_path).
+func socketPath(s string) *fault {
+	const most = 107
+	if len(s) > most {
+		return faultf("at most 107 bytes", "%s is too long for a socket", show(s))
+	}
+	return cleanPath(s)
+}
+
+// listenAddress checks where a service listens.
+func listenAddress(a netip.AddrPort) *fault {
+	if a.Port() == 0 || a.Addr().IsMulticast() {
+		return faultf(`such as "0.0.0.0:2222"`, "%s is nothing to listen on", a)
+	}
+	return nil
+}
+
 var keyKinds = []string{
 	"ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
 	"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com",

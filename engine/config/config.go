@@ -19,7 +19,9 @@ type Config struct {
 	Volumes  Volumes
 	Guest    Guest
 	SSH      SSH
+	Console  Console
 	Guard    []Guard // one per verb of engine.Verbs, in that order
+	Locals   []Local
 	Switches []Switch
 	Segments []Segment
 	Servers  []Server
@@ -110,6 +112,18 @@ type SSH struct {
 	Timeout time.Duration // for the connection and its banner
 }
 
+// Console sets how people and scripts reach the service.
+type Console struct {
+	Socket string         // Unix socket of the rack terminal and of picloud VERB
+	Listen netip.AddrPort // TCP address of the console over SSH; zero = none
+}
+
+// Local says who a user of this computer is to the service. root is an admin.
+type Local struct {
+	User     string // as the system knows the user
+	Operator string // as picloud operator add named them
+}
+
 // Guard is what stands between a key and its verb.
 type Guard struct {
 	Verb   engine.VerbName
@@ -196,6 +210,9 @@ type Image struct {
 	Path  string // a folder with a whole root; "" for the built-in one, and what picloud image add added
 }
 
+// DefaultSocket is where a service is looked for.
+const DefaultSocket = "/run/picloud/picloud.sock"
+
 // Default returns a configuration with every default, and no hardware yet.
 func Default() *Config {
 	return &Config{
@@ -209,6 +226,7 @@ func Default() *Config {
 		NFS:     NFS{Driver: NFSAuto, Port: nfsPort, Path: "/srv/pi"},
 		Volumes: Volumes{Driver: "folder", NearlyFull: 90, KeepDays: 7},
 		SSH:     SSH{Port: 22, Every: 5 * time.Second, Timeout: 2 * time.Second},
+		Console: Console{Socket: DefaultSocket},
 		Guard:   defaultGuards(),
 	}
 }

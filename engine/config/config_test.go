@@ -293,6 +293,8 @@ func TestTemplate(t *testing.T) {
 	want.Switches[0].Overrides = []PortMap{{Port: 1}}
 	want.Volumes.Group, want.Volumes.Pool = "vg0", "picloud"
 	want.Guest = Guest{Resolvers: []netip.Addr{netip.MustParseAddr("2001:db8::64")}, TimeZone: "Europe/London"}
+	want.Console.Listen = netip.MustParseAddrPort("0.0.0.0:2222")
+	want.Locals = []Local{{User: "alice", Operator: "alice"}}
 	want.Servers = []Server{{
 		Name: "shop-web", Owner: "customer 1042", Pi: "a3-001", Keys: c.Servers[0].Keys,
 		Address: netip.MustParsePrefix("2001:db8:0:1::2/64"), Gateway: netip.MustParseAddr("fe80::1"),

@@ -24,7 +24,7 @@ const portDoc = "A port that the switch numbers otherwise; belongs to the [[swit
 
 // schema is every table and key of the file, in the order they are printed.
 func schema(known Known) []table {
-	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), guestTable(), sshTable(), guardParent()}
+	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), guestTable(), sshTable(), consoleTable(), localTable(), guardParent()}
 	for i, g := range defaultGuards() {
 		tables = append(tables, guardTable(i, g))
 	}
@@ -143,6 +143,26 @@ func sshTable() table {
 			ref: ref(func(s *SSH) any { return &s.Every }), check: between(100*time.Millisecond, time.Hour)},
 		field{key: "timeout", doc: "For the connection and the banner.",
 			ref: ref(func(s *SSH) any { return &s.Timeout }), check: between(50*time.Millisecond, time.Minute)},
+	)
+}
+
+func consoleTable() table {
+	return single("console", "How people and scripts reach the service.", func(c *Config) *Console { return &c.Console },
+		field{key: "socket", doc: "Unix socket of the rack terminal and of picloud VERB.", required: true,
+			ref: ref(func(c *Console) any { return &c.Socket }), check: on(socketPath)},
+		field{key: "listen", doc: "TCP address of the console over SSH; not set: there is none.", example: `"0.0.0.0:2222"`,
+			ref: ref(func(c *Console) any { return &c.Listen }), check: on(listenAddress)},
+	)
+}
+
+func localTable() table {
+	return many("local", "A user of this computer and the operator that they are, one table each. root\nis an admin without one.",
+		func(c *Config) *[]Local { return &c.Locals },
+		func() Local { return Local{} }, func(l *Local) string { return title("local", l.User) },
+		field{key: "user", doc: "As the system knows the user.", required: true, example: `"alice"`,
+			ref: ref(func(l *Local) any { return &l.User }), check: plainName()},
+		field{key: "operator", doc: "As picloud operator add named them.", required: true, example: `"alice"`,
+			ref: ref(func(l *Local) any { return &l.Operator }), check: plainName()},
 	)
 }
 

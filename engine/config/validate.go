@@ -27,7 +27,7 @@ func (c *Config) validate(tables []table, list *problems) {
 	for _, check := range []func(*checker){
 		(*checker).guards, (*checker).servers, (*checker).nfs, (*checker).volumes, (*checker).switches, (*checker).portMaps,
 		(*checker).images, (*checker).names, (*checker).segments, (*checker).overlaps, (*checker).boards,
-		(*checker).customers, (*checker).addresses,
+		(*checker).customers, (*checker).addresses, (*checker).locals,
 	} {
 		check(k)
 	}
@@ -113,6 +113,16 @@ func (k *checker) guards() {
 			k.list.add(position{}, fmt.Sprintf("guard: %s is there twice", g.Verb), "delete one of them")
 		}
 		seen[g.Verb] = true
+	}
+}
+
+// locals wants each user to be one operator.
+func (k *checker) locals() {
+	seen := first[string]{}
+	for i, l := range k.c.Locals {
+		if l.User != "" {
+			unique(k, seen, l.User, place{table: "local", i: i, key: "user"}, title("local", l.User), "user "+l.User)
+		}
 	}
 }
 
