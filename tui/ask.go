@@ -128,7 +128,7 @@ func (m *Model) sizeHint() string {
 func (m *Model) spareHints() []string {
 	f := parseFilter(m.input.Value(), m.shown.Switches)
 	from := m.pi(m.asked.names[0])
-	var can, not []string
+	var can, others, not []string // others are of another model
 	for i := range m.shown.Pis {
 		p := &m.shown.Pis[i]
 		if p == from || !f.match(p, m.marks[p.Name]) {
@@ -136,13 +136,14 @@ func (m *Model) spareHints() []string {
 		}
 		switch why := cannotTake(p); {
 		case why != "":
-			not = append(not, m.clean(fmt.Sprintf("%s: %s", p.Name, why)))
+			not = append(not, m.clean(fmt.Sprintf("%s (%s)", p.Name, why)))
 		case from != nil && from.Model != p.Model:
-			can = append(can, m.clean(fmt.Sprintf("%s (%s)", p.Name, orUnknown(string(p.Model)))))
+			others = append(others, m.clean(fmt.Sprintf("%s (%s)", p.Name, orUnknown(string(p.Model)))))
 		default:
 			can = append(can, m.clean(string(p.Name)))
 		}
 	}
+	can = append(can, others...)
 	width := max(m.lay.w-2, 20)
 	var lines []string
 	switch {

@@ -116,6 +116,7 @@ type page struct {
 	m     *Model
 	width int
 	lines []textLine
+	brief bool // there is no scrolling: leave out what can wait
 }
 
 func (g *page) add(spans ...span) { g.lines = append(g.lines, spans) }
@@ -145,13 +146,17 @@ func (g *page) hang(lead span, n int, st style, text string) {
 
 func (g *page) head(title string) {
 	g.add()
-	g.add(span{strong, " " + title})
+	g.hang(span{plain, " "}, 1, strong, title)
 }
 
 // facts tells what is known of a Pi.
 func (g *page) facts(p *engine.PiView) {
 	m := g.m
 	g.fact("stage", stageText(p.Stage), m.stageFact(p))
+	if p.Job != nil {
+		g.fact("job", busy, fmt.Sprintf("%d %s, by %s", p.Job.ID, appendJob(nil, p.Job, p.Name), p.Job.Actor))
+	}
+	g.rescue(p)
 	g.fact("power", plain, m.powerFact(p))
 	g.fact("life", plain, lifeFact(p))
 	g.fact("board", plain, boardFact(p))
@@ -159,11 +164,8 @@ func (g *page) facts(p *engine.PiView) {
 		g.fact("heard", warn, fmt.Sprintf("another board, %s %s, %s ago; :adopt takes it as this Pi", orUnknown(string(p.Seen.Model)), p.Seen.MAC, m.ago(p.SeenAt)))
 	}
 	g.fact("network", plain, networkFact(p))
-	g.fact("root", plain, rootFact(p))
+	g.storage(p)
 	g.fact("nfs", plain, m.nfsFact(p))
-	if p.Job != nil {
-		g.fact("job", busy, fmt.Sprintf("%d %s, by %s", p.Job.ID, appendJob(nil, p.Job, p.Name), p.Job.Actor))
-	}
 	g.fact("switch", plain, m.switchFact(p.Port.Switch))
 }
 
@@ -187,8 +189,11 @@ func (m *Model) ago(t time.Time) string {
 const fresh = 10 * time.Second
 
 // old tells the age of news that is not fresh.
-func (m *Model) old(t time.Time) string {
-	if m.stamp().Sub(t) <= fresh {
+func (m *Model) old(t time.Time) string { return m.olderThan(fresh, t) }
+
+// olderThan tells the age of news that is older than d.
+func (m *Model) olderThan(d time.Duration, t time.Time) string {
+	if m.stamp().Sub(t) <= d {
 		return ""
 	}
 	return " (told " + m.ago(t) + " ago)"
@@ -264,20 +269,6 @@ func networkFact(p *engine.PiView) string {
 	return s
 }
 
-func rootFact(p *engine.PiView) string {
-	if p.Root == "" {
-		return "none: it gets no boot files"
-	}
-	s := p.Root
-	if p.Image != "" {
-		s += " from " + p.Image
-	}
-	if p.Former != "" {
-		s += "; u brings back " + p.Former
-	}
-	return s
-}
-
 func (m *Model) nfsFact(p *engine.PiView) string {
 	n := p.NFS
 	switch {
@@ -322,7 +313,7 @@ func (g *page) why(p *engine.PiView) {
 	if d.Hint != "" {
 		g.hang(span{strong, " do      "}, label, plain, d.Hint)
 	}
-	if g.width == g.m.lay.w {
+	if !g.brief {
 		g.add()
 	}
 }
@@ -381,10 +372,10 @@ func (m *Model) fillDetail() {
 		if p.Boot != nil {
 			title = "boot of " + m.bootTitle(p.Boot)
 		}
-		g.timeline(m.clean(title), p.Boot, engine.MaxBootEvents*4)
+		g.timeline(title, p.Boot, engine.MaxBootEvents*4)
 	} else {
 		b := &older[d.boot-1]
-		g.timeline(m.clean("boot of "+m.bootTitle(b)), b, engine.MaxBootEvents*4)
+		g.timeline("boot of "+m.bootTitle(b), b, engine.MaxBootEvents*4)
 	}
 	g.head("boots before")
 	for i := range older {
@@ -416,7 +407,7 @@ func (m *Model) fillPane() {
 	if m.lay.pane == 0 || p == nil {
 		return
 	}
-	g := &page{m: m, width: m.lay.pane, lines: m.pane}
+	g := &page{m: m, width: m.lay.pane, lines: m.pane, brief: true}
 	g.add(span{strong, " " + string(p.Name)}, span{plain, "  " + p.Port.String()})
 	g.why(p)
 	g.add()

@@ -179,6 +179,8 @@ func makeRack(seed uint64, switches, pis int) *engine.Snapshot {
 			Actor: []string{"-", "alice", "api"}[r.IntN(3)], Pi: p.Name, Job: int64(8812-i) * int64(r.IntN(2)),
 			Text: []string{"cycle: ok 6.1s (off 4.0s, link, dhcp)", "tftp: 9f3c11d2/start4.elf not found (served 0 of 5)", "up in 38.2s"}[r.IntN(3)]})
 	}
+	s.Space = engine.SpaceSeen{Driver: "lvm", Quota: true, Pool: engine.PoolReading{Size: 2e12, Used: 122e10, Metadata: 0.12}}
+	s.SpaceAt = epoch.Add(-5 * time.Second)
 	count(s)
 	return s
 }
@@ -204,7 +206,16 @@ func makePi(r *rand.Rand, i, port int) engine.PiView {
 		p.Life, p.Server, p.Owner = engine.LifeLive, fmt.Sprintf("web-%d", i), fmt.Sprintf("t-%03d", r.IntN(200))
 	}
 	setStage(r, &p)
+	setStorage(&p, i)
 	return p
+}
+
+// setStorage gives a Pi volumes on an LVM pool.
+func setStorage(p *engine.PiView, i int) {
+	p.RootVolume = engine.VolumeView{Created: epoch.Add(-3 * time.Hour), Changed: epoch.Add(-3 * time.Hour), UseAt: epoch.Add(-12 * time.Second),
+		Use:      engine.VolumeUse{Size: 10e9, Used: int64(i*37%97) * 1e8},
+		HostKeys: []engine.HostKey{{Type: "ssh-ed25519", Fingerprint: "SHA256:BfRCQzVGq5BAMeAW4EjxcUwJ8DPUCSMsx5XUx1mnQ0A"}}}
+	p.Export = p.Segment.Server.String() + ":/srv/picloud/" + string(p.Name)
 }
 
 func setStage(r *rand.Rand, p *engine.PiView) {

@@ -10,12 +10,13 @@ import (
 )
 
 // isFault tells whether a Pi needs somebody: it stalled, its switch is silent,
-// or a board that is not its own was heard. One marked broken has somebody.
+// its root is not exported, or a board that is not its own was heard. One
+// marked broken has somebody.
 func isFault(p *engine.PiView) bool {
 	if p.Life == engine.LifeBroken {
 		return false
 	}
-	return p.Stage == engine.StageStalled || p.Stage == engine.StageUnknown || p.Seen != nil
+	return p.Stage == engine.StageStalled || p.Stage == engine.StageUnknown || p.ExportErr != "" || p.Seen != nil
 }
 
 // group is a set of Pis with a name, for filters ("@free") and as targets on
@@ -28,10 +29,12 @@ type group struct {
 // groups lists the sets that depend on the Pi alone. @marked and @shown depend
 // on the screen.
 var groups = []group{
-	{"faults", "stalled, unknown, or another board heard", isFault},
+	{"faults", "stalled, unknown, not exported, or another board heard", isFault},
 	{"free", "nobody has it", func(p *engine.PiView) bool { return p.Server == "" }},
 	{"rented", "a customer has it", func(p *engine.PiView) bool { return p.Server != "" }},
 	{"busy", "it has a job", func(p *engine.PiView) bool { return p.Job != nil }},
+	{"rescue", "it boots the small system in memory", func(p *engine.PiView) bool { return p.Rescue }},
+	{"full", "its root is nearly full", isFull},
 	{"booting", "between power and up", func(p *engine.PiView) bool { return p.Stage.Booting() }},
 }
 
@@ -40,13 +43,16 @@ const (
 	setShown  = "shown"
 )
 
+// portField is read as ports, not as text.
+const portField = "port"
+
 // fields are what "name:text" looks at; text alone looks at all of them.
 var fields = []struct {
 	name string
 	of   func(p *engine.PiView) string
 }{
 	{"name", func(p *engine.PiView) string { return string(p.Name) }},
-	{"port", func(p *engine.PiView) string { return p.Port.String() }},
+	{portField, func(p *engine.PiView) string { return p.Port.String() }},
 	{"owner", func(p *engine.PiView) string { return p.Owner }},
 	{"server", func(p *engine.PiView) string { return p.Server }},
 	{"image", func(p *engine.PiView) string { return p.Image }},
@@ -137,6 +143,9 @@ func parseClause(w, asTyped string, switches []engine.SwitchView) (has matcher, 
 		return parseSet(name)
 	}
 	if name, text, ok := strings.Cut(w, ":"); ok {
+		if name == portField {
+			return parsePortField(text, switches)
+		}
 		for _, f := range fields {
 			if f.name == name {
 				return func(p *engine.PiView, _ bool) bool { return containsFold(f.of(p), text) }, ""
@@ -158,6 +167,34 @@ func parseClause(w, asTyped string, switches []engine.SwitchView) (has matcher, 
 			}
 		}
 		return false
+	}, ""
+}
+
+// parsePortField reads what follows "port:": a switch or the beginning of its
+// name, ports of one (sw1/3, sw1/3-8), or ports of any (3-8). A number is a
+// whole one: sw1/3 is not sw1/30.
+func parsePortField(text string, switches []engine.SwitchView) (matcher, string) {
+	typed := strings.TrimRight(text, "/,-") // as far as it is typed
+	sw, ports, hasPorts := strings.Cut(typed, "/")
+	if list, ok := parsePortList(typed); ok && !hasPorts {
+		return func(p *engine.PiView, _ bool) bool { return slices.Contains(list, p.Port.Port) }, ""
+	}
+	if !hasPorts {
+		whole := strings.HasSuffix(text, "/")
+		return func(p *engine.PiView, _ bool) bool {
+			name := strings.ToLower(p.Port.Switch)
+			return name == sw || !whole && strings.HasPrefix(name, sw)
+		}, ""
+	}
+	list, ok := parsePortList(ports)
+	if !ok {
+		return func(*engine.PiView, bool) bool { return false }, "there are no ports " + clip(ports)
+	}
+	if !slices.ContainsFunc(switches, func(v engine.SwitchView) bool { return strings.EqualFold(v.Name, sw) }) {
+		return func(*engine.PiView, bool) bool { return false }, "there is no switch " + clip(sw)
+	}
+	return func(p *engine.PiView, _ bool) bool {
+		return strings.EqualFold(p.Port.Switch, sw) && slices.Contains(list, p.Port.Port)
 	}, ""
 }
 
@@ -195,6 +232,14 @@ func parsePorts(s string, switches []engine.SwitchView) (sw string, ports []int,
 	if !has {
 		return switches[i].Name, nil, true
 	}
+	if ports, ok = parsePortList(list); !ok {
+		return "", nil, false
+	}
+	return switches[i].Name, ports, true
+}
+
+// parsePortList reads "7" or "1-12,15".
+func parsePortList(list string) (ports []int, ok bool) {
 	for part := range strings.SplitSeq(list, ",") {
 		from, to, isRange := strings.Cut(part, "-")
 		a, err := strconv.Atoi(from)
@@ -203,11 +248,11 @@ func parsePorts(s string, switches []engine.SwitchView) (sw string, ports []int,
 			b, err = strconv.Atoi(to)
 		}
 		if err != nil || a < 1 || b < a || b > maxPort || len(ports)+b-a >= maxPort {
-			return "", nil, false
+			return nil, false
 		}
 		for n := a; n <= b; n++ {
 			ports = append(ports, n)
 		}
 	}
-	return switches[i].Name, ports, true
+	return ports, true
 }

@@ -17,6 +17,11 @@ func TestFilter(t *testing.T) {
 	})(s)
 	edit("a3-002", func(p *engine.PiView) { p.Stage = engine.StageFirmware; p.MAC[5] = 0xfe })(s)
 	edit("a3-004", func(p *engine.PiView) { p.Job = &engine.JobView{ID: 1} })(s)
+	edit("a3-006", func(p *engine.PiView) { p.Rescue = true })(s)
+	for i := range s.Pis {
+		s.Pis[i].RootVolume.Use.Used = 0
+	}
+	edit("a3-007", func(p *engine.PiView) { p.RootVolume.Use = engine.VolumeUse{Size: 10e9, Used: 91e8} })(s)
 	sw2 := func() (n string) {
 		for _, p := range s.Pis {
 			if p.Port.Switch == "sw2" {
@@ -59,6 +64,22 @@ func TestFilter(t *testing.T) {
 		{"a3-00 !a3-001 !@rented up", "004 005 006 007 008 009"},
 		{s.Pis[6].Port.String(), "007"},
 		{"nobody-has-this", ""},
+		{"port:sw2", sw2},
+		{"port:sw2/", sw2},
+		{"port:sw", all},
+		{"port:SW2", sw2},
+		{"port:" + s.Pis[6].Port.String(), "007"},
+		{"port:" + s.Pis[6].Port.String() + "-", "007"},
+		{"port:sw1/3", ""}, // a3-004 is at sw1/34
+		{"port:sw1/34", "004"},
+		{"port:sw1/34-35", "004 005"},
+		{"port:sw1/1-12,35", "001 002 005"},
+		{"port:34", "004"},
+		{"port:2,34", "001 004"},
+		{"!port:sw1/34 !port:sw2", "001 002 003 005 006"},
+		{"port:sw9/1", ""},
+		{"@rescue", "006"},
+		{"@full", "007"},
 	}
 	for _, tt := range tests {
 		f := parseFilter(tt.text, s.Switches)
@@ -71,7 +92,7 @@ func TestFilter(t *testing.T) {
 		if d := cmp.Diff(tt.want, strings.Join(got, " ")); d != "" {
 			t.Errorf("%q (-want +got):\n%s", tt.text, d)
 		}
-		if strings.Contains(tt.text, "nonsense") != (f.wrong != "") {
+		if (strings.Contains(tt.text, "nonsense") || strings.Contains(tt.text, "sw9")) != (f.wrong != "") {
 			t.Errorf("%q: wrong %q", tt.text, f.wrong)
 		}
 	}
@@ -80,7 +101,7 @@ func TestFilter(t *testing.T) {
 // FuzzFilter: no filter fails, and one word turned round lets through exactly
 // what it did not before.
 func FuzzFilter(f *testing.F) {
-	for _, s := range []string{"!up", "sw2/1-12,15", "stage:tftp", "@marked", "owner:t-114 !@faults", "@", "sw1/", "sw1/9-1", "sw1/1-99999999999", "::", "!!", "mac:dc:a6:32"} {
+	for _, s := range []string{"!up", "sw2/1-12,15", "stage:tftp", "@marked", "owner:t-114 !@faults", "@", "sw1/", "sw1/9-1", "port:sw1/3-8", "port:3", "port:/,-", "sw1/1-99999999999", "::", "!!", "mac:dc:a6:32"} {
 		f.Add(s)
 	}
 	s := makeRack(5, 2, 30)

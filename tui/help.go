@@ -78,7 +78,7 @@ func (m *Model) helpVerbs(g *page) {
 func guardWord(g engine.Guard) string {
 	switch g.Kind {
 	case engine.GuardCountdown:
-		return " (after " + age(g.Delay) + "; any other key stops it)"
+		return " (after " + g.Delay.String() + "; any other key stops it)"
 	case engine.GuardYes:
 		return " (asks for y)"
 	case engine.GuardName:
@@ -94,6 +94,10 @@ func (m *Model) helpTexts(g *page) {
 	}
 	g.add(span{strong, "  # broken  "}, span{plain, "marked broken: nobody gets it"})
 	g.hang(span{plain, "  [ ]       "}, 12, plain, "the selected Pi; * before a mark: marked by you")
+	g.head("marks in the table")
+	g.hang(span{strong, "  up R      "}, 12, plain, "in rescue: a small system in memory, with its root mounted")
+	g.hang(span{strong, "  USE       "}, 12, plain, "how full its root is, or what is in one without a limit; ? in the unit's place: told long ago")
+	g.hang(span{strong, "  disk 61%  "}, 12, plain, "in the first line: how full the disk of all roots is; ! nearly full, no new root is made; meta: of an LVM pool its metadata, when that is fuller")
 	g.head("filter: words that must all hold, ! before one turns it round")
 	g.hang(span{strong, "  up tftp   "}, 12, plain, "a stage: "+stageNames())
 	g.hang(span{strong, "  sw2       "}, 12, plain, "a switch, or its ports: sw2/7 sw2/1-12,15")
@@ -101,6 +105,7 @@ func (m *Model) helpTexts(g *page) {
 		g.hang(span{strong, fmt.Sprintf("  @%-9s", s.name)}, 12, plain, s.help)
 	}
 	g.hang(span{strong, "  @marked   "}, 12, plain, "marked by you")
+	g.hang(span{strong, "  port:sw2/3-8 "}, 15, plain, "just these ports; port:3-8 those of every switch")
 	g.hang(span{strong, "  stage:tftp "}, 13, plain, "one of "+fieldNames()+" has the text")
 	g.hang(span{strong, "  text      "}, 12, plain, "any of those has the text")
 	g.head(": line")

@@ -53,7 +53,7 @@ func bindings() []binding {
 		{[]string{"/"}, "/", "filter", "filter", 5, inPis, do((*Model).startFilter)},
 		{[]string{":"}, ":", "command line", "cmd", 7, inRows | inDetail, do((*Model).startCommand)},
 		{[]string{"!"}, "!", "only faults, or all again", "faults", 8, inPis, do((*Model).toggleFaults)},
-		{[]string{"s"}, "s", "sort", "", 0, inPis, do((*Model).startSort)},
+		{[]string{"s"}, "s", "sort; the same order again turns it round", "", 0, inPis, do((*Model).startSort)},
 		{[]string{"w"}, "w", "wide: other columns, no pane", "", 0, inPis, do(func(m *Model) { m.wide = !m.wide })},
 		{[]string{"f"}, "f", "freeze the display, or thaw it", "", 0, inRows | inDetail, func(m *Model) tea.Cmd { return m.freeze() }},
 		{[]string{"1"}, "1", "the rack", "", 0, inRows | inDetail, goTo(viewRack)},

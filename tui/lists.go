@@ -50,8 +50,43 @@ func (l *jobList) selected(jobs []engine.JobView) *engine.JobView {
 	return nil
 }
 
+// jobColumns are where the columns of the jobs begin. That of the Pi is as wide
+// as a move needs, which names two.
+type jobColumns struct{ verb, pi, state, step, age, by int }
+
+func (m *Model) jobColumns() jobColumns {
+	const narrow = 11
+	w, wide := narrow, 17
+	if m.lay.w >= nameWidth {
+		wide = 2*16 + 1
+	}
+	for i := range m.shown.Jobs {
+		if j := &m.shown.Jobs[i]; j.To != "" {
+			w = max(w, min(len(j.Pi)+1+len(j.To), wide))
+		}
+	}
+	state := 19 + w + 1
+	return jobColumns{verb: 9, pi: 19, state: state, step: state + 11, age: state + 31, by: state + 38}
+}
+
 func (m *Model) drawJobHead(c *canvas) {
-	c.put(strong, "    JOB  VERB      PI          STATE      STEP                 AGE  BY")
+	at := m.jobColumns()
+	c.put(strong, "    JOB")
+	for _, h := range [...]struct {
+		x     int
+		title string
+	}{{at.verb, "VERB"}, {at.pi, "PI"}, {at.state, "STATE"}, {at.step, "STEP"}, {at.age + 2, "AGE"}, {at.by, "BY"}} {
+		c.padTo(h.x)
+		c.text(h.title)
+	}
+}
+
+// jobPi names the Pi of a job, and where a move goes.
+func (m *Model) jobPi(j *engine.JobView) string {
+	if j.To == "" {
+		return string(j.Pi)
+	}
+	return string(j.Pi) + m.canvas.g.arrow + string(j.To)
 }
 
 func jobStyle(s engine.JobState) style {
@@ -75,27 +110,28 @@ func (m *Model) drawJob(c *canvas, row int) {
 	c.char(pick(selected, '>', ' '))
 	c.scratch = strconv.AppendInt(c.scratch[:0], j.ID, 10)
 	c.bytesCell(c.scratch, 6, true)
-	c.padTo(9)
-	c.cell(j.Verb, 9, false)
-	c.padTo(19)
-	c.cell(string(j.Pi), 11, false)
-	c.padTo(31)
+	at := m.jobColumns()
+	c.padTo(at.verb)
+	c.cell(j.Verb, at.pi-at.verb-1, false)
+	c.padTo(at.pi)
+	c.cell(m.jobPi(j), at.state-at.pi-1, false)
+	c.padTo(at.state)
 	if !selected {
 		c.set(jobStyle(j.State))
 	}
 	c.cell(string(j.State), 10, false)
 	c.set(base)
-	c.padTo(42)
+	c.padTo(at.step)
 	c.scratch = appendStep(c.scratch[:0], j)
-	c.bytesCell(c.scratch, 18, false)
-	c.padTo(61)
+	c.bytesCell(c.scratch, at.age-at.step-1, false)
+	c.padTo(at.age)
 	since := j.Since
 	if j.State.Ended() && !j.Ended.IsZero() {
 		since = j.Ended
 	}
 	c.scratch = m.ageCell(c.scratch[:0], since)
 	c.bytesCell(c.scratch, 5, true)
-	c.padTo(68)
+	c.padTo(at.by)
 	c.text(j.Actor)
 	if selected {
 		c.padTo(c.limit)
@@ -128,7 +164,8 @@ type logList struct {
 	lines   []engine.LogLine
 	cur     int
 	top     int
-	end     bool // there is nothing older
+	rows    []logRow // on the screen, in the log's own view
+	end     bool     // there is nothing older
 	loading bool
 	err     string
 }
@@ -196,35 +233,104 @@ func (l *logList) gotOlder(msg olderMsg) {
 	l.end = len(msg.lines) < logPage
 }
 
-// drawLog draws one line of the log. full shows its date too.
-func (m *Model) drawLog(c *canvas, i int, full bool) {
+// logRow is one line of the screen in the log's own view, where long lines are
+// wrapped.
+type logRow struct {
+	line  int
+	first bool // of its line
+	text  string
+}
+
+// Columns of a line of the log before its text: cursor, time, actor.
+const (
+	logLead     = 1 + len(time.TimeOnly) + 1 + 7 + 1
+	logDate     = len("01-02 ")
+	logLineRows = 6  // as many rows a line may take
+	logJobWidth = 60 // narrower screens leave the job's number out
+)
+
+// fitLog scrolls the log's own view to its cursor and breaks what is visible
+// into rows.
+func (m *Model) fitLog() {
+	l, rows := &m.log, max(m.logRows(), 1)
+	l.fit(rows)
+	used := 0
+	for i := l.cur; i >= l.top && i < len(l.lines); i-- {
+		if used += len(m.logText(i)); used > rows && i < l.cur {
+			l.top = i + 1
+			break
+		}
+	}
+	l.rows = l.rows[:0]
+	for i := l.top; i < len(l.lines) && len(l.rows) < rows; i++ {
+		for n, text := range m.logText(i) {
+			l.rows = append(l.rows, logRow{i, n == 0, text})
+		}
+	}
+	l.rows = l.rows[:min(len(l.rows), rows)]
+}
+
+// logText is a line's text, wrapped for the log's own view.
+func (m *Model) logText(i int) []string {
 	l := &m.log.lines[i]
+	width := m.lay.left - logDate - logLead - len(m.logJob(nil, l)) - 1
+	lines := wrapMax(m.clean(logSays(l)), max(width, 8), logLineRows)
+	if len(lines) == 0 {
+		return []string{""}
+	}
+	return lines
+}
+
+// logSays is a line's text with the Pi that it is about.
+func logSays(l *engine.LogLine) string {
+	if l.Pi == "" || strings.Contains(l.Text, string(l.Pi)) {
+		return l.Text
+	}
+	return string(l.Pi) + " " + l.Text
+}
+
+func (m *Model) logJob(b []byte, l *engine.LogLine) []byte {
+	if l.Job == 0 || m.lay.left < logJobWidth {
+		return b
+	}
+	return strconv.AppendInt(append(b, "  job "...), l.Job, 10)
+}
+
+// drawLogRow draws one line of the screen in the log's own view.
+func (m *Model) drawLogRow(c *canvas, row logRow) {
+	l := &m.log.lines[row.line]
+	if row.first {
+		m.drawLog(c, l, row.line, time.DateTime[len("2006-"):], row.text)
+		return
+	}
+	focused := row.line == m.log.cur && m.place() == inLog
+	if focused {
+		c.set(chosen)
+	}
+	c.padTo(logDate + logLead)
+	c.text(row.text)
+	if focused {
+		c.padTo(c.limit)
+	}
+}
+
+// drawLog draws a line of the log with the time in a layout.
+func (m *Model) drawLog(c *canvas, l *engine.LogLine, i int, layout, text string) {
 	focused := i == m.log.cur && m.place() == inLog
 	if focused {
 		c.set(chosen)
 	}
 	c.char(pick(focused, '>', ' '))
-	layout := time.TimeOnly
-	if full {
-		layout = "01-02 " + layout
-	}
 	c.scratch = l.Time.In(m.now.Location()).AppendFormat(c.scratch[:0], layout)
 	c.bytesCell(c.scratch, len(c.scratch), false)
 	c.char(' ')
 	c.cell(l.Actor, 7, false)
 	c.char(' ')
-	job := c.scratch[:0]
-	if l.Job != 0 {
-		job = strconv.AppendInt(append(job, "  job "...), l.Job, 10)
-	}
-	c.scratch = job
+	c.scratch = m.logJob(c.scratch[:0], l)
+	job := c.scratch
 	end := c.limit
 	c.limit = max(end-len(job)-1, c.x)
-	if l.Pi != "" && !strings.Contains(l.Text, string(l.Pi)) {
-		c.text(string(l.Pi))
-		c.char(' ')
-	}
-	c.text(l.Text)
+	c.text(text)
 	c.padTo(c.limit)
 	c.limit = end
 	c.bytesCell(job, len(job), false)

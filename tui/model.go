@@ -408,6 +408,9 @@ func (m *Model) selectPi(name engine.PiName) {
 // refresh works out everything that the screen needs, so that View only
 // copies.
 func (m *Model) refresh() {
+	if m.view == viewJobs {
+		m.jobs.fit(m.shown.Jobs, m.lay.bodyRows) // the panel is about the selected one
+	}
 	m.fillPanel()
 	m.lay = m.layout()
 	m.top = scroll(m.top, m.row, m.lay.tableRows, len(m.rows))
@@ -415,7 +418,11 @@ func (m *Model) refresh() {
 	if m.view == viewJobs {
 		m.jobs.fit(m.shown.Jobs, m.lay.bodyRows)
 	}
-	m.log.fit(m.logRows())
+	if m.view == viewLog {
+		m.fitLog()
+	} else {
+		m.log.fit(m.logRows())
+	}
 	m.fillPane()
 	if m.detail != nil {
 		m.fillDetail()

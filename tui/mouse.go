@@ -20,7 +20,9 @@ func (m *Model) click(e tea.Mouse) {
 			m.jobs.id = m.shown.Jobs[i].ID
 		}
 	case m.view == viewLog:
-		m.clickLog(e.Y - 2)
+		if i := e.Y - 2; i >= 0 && i < len(m.log.rows) {
+			m.log.cur = m.log.rows[i].line
+		}
 	case e.Y >= l.tableTop && e.Y < l.tableTop+l.tableRows:
 		if row := m.top + e.Y - l.tableTop; row < len(m.rows) {
 			m.focus = inTable

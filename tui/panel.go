@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"charm.land/bubbles/v2/textinput"
@@ -28,8 +29,22 @@ func (m *Model) fillPanel() {
 		m.panel = append(m.panel, m.sortLine())
 	case m.flash.text != "":
 		m.panel = m.wrapped(m.panel, nil, m.flash.st, m.flash.text)
+	case m.place() == inJobs:
+		m.jobPanel()
 	default:
 		m.panel = append(m.panel, m.summary())
+	}
+}
+
+// jobPanel tells what the selected job does, or why it failed.
+func (m *Model) jobPanel() {
+	j := m.jobs.selected(m.shown.Jobs)
+	switch {
+	case j == nil:
+	case j.Error != "":
+		m.panel = m.wrapped(m.panel, textLine{{bad, fmt.Sprintf("job %d: ", j.ID)}}, plain, j.Error)
+	case j.To != "":
+		m.panel = m.wrapped(m.panel, nil, plain, fmt.Sprintf("job %d: %s from %s to %s", j.ID, j.Verb, j.Pi, j.To))
 	}
 }
 
@@ -43,12 +58,7 @@ func (m *Model) wrapped(to []textLine, lead textLine, st style, text string) []t
 	for _, s := range lead {
 		indent += ansi.StringWidth(s.s)
 	}
-	lines := wrap(m.clean(text), max(m.lay.w-indent-1, 8))
-	if len(lines) > panelLines {
-		lines[panelLines-1] += " " + strings.Join(lines[panelLines:], " ")
-		lines = lines[:panelLines]
-	}
-	for i, l := range lines {
+	for i, l := range wrapMax(m.clean(text), max(m.lay.w-indent-1, 8), panelLines) {
 		line := append(textLine{{plain, " "}}, lead...)
 		if i > 0 {
 			line = textLine{{plain, strings.Repeat(" ", indent)}}
@@ -82,13 +92,16 @@ func inputText(in *textinput.Model, width int) (before, after string, x int) {
 }
 
 func (m *Model) sortLine() textLine {
-	l := textLine{{strong, " sort by"}}
+	l := textLine{{strong, " sort:"}}
 	for i, o := range orderings {
 		st := plain
 		if i == m.order {
 			st = strong
 		}
 		l = append(l, span{plain, "  "}, span{strong, o.key}, span{st, " " + o.name})
+	}
+	if m.lay.w < nameWidth {
+		return l
 	}
 	return append(l, span{quiet, "  (again: backwards)"})
 }
@@ -106,24 +119,38 @@ func (m *Model) askPanel(p *pending) {
 }
 
 // askWhat tells whom the act is for, what goes where and what is lost, in at
-// most so many lines: on a small screen the ends of lines are cut before a line
-// is left out.
+// most so many lines: where there is no room only the first of these are
+// wrapped, and the others cut at the end of the line.
 func (m *Model) askWhat(p *pending, room int) []textLine {
-	var lines, cut []textLine
-	add := func(lead textLine, st style, text string) {
-		if text != "" {
-			lines = m.wrapped(lines, lead, st, text)
-			cut = append(cut, append(append(textLine{{plain, " "}}, lead...), span{st, text}))
+	type item struct {
+		rank       int // in which order they may wrap
+		lead       textLine
+		st         style
+		text       string
+		cut, whole []textLine
+	}
+	items := []item{{rank: 0, st: strong, text: m.goes(p)}, {rank: 3, lead: textLine{{plain, "left out: "}}, text: p.leftOut},
+		{rank: 2, lead: textLine{{plain, "loses "}}, text: m.loses(p)}}
+	for _, s := range slices.Backward(m.askWho(p)) {
+		items = slices.Insert(items, 0, item{rank: 1, st: strong, text: s})
+	}
+	items = slices.DeleteFunc(items, func(it item) bool { return it.text == "" })
+	used := len(items)
+	for i := range items {
+		it := &items[i]
+		it.whole = m.wrapped(nil, it.lead, it.st, it.text)
+		it.cut = []textLine{append(append(textLine{{plain, " "}}, it.lead...), span{it.st, it.text})}
+	}
+	for rank := range 4 {
+		for i := range items {
+			if more := len(items[i].whole) - 1; items[i].rank == rank && used+more <= room {
+				items[i].cut, used = items[i].whole, used+more
+			}
 		}
 	}
-	for _, s := range m.askWho(p) {
-		add(nil, strong, s)
-	}
-	add(nil, strong, m.goes(p))
-	add(textLine{{plain, "left out: "}}, plain, p.leftOut)
-	add(textLine{{plain, "loses "}}, plain, m.loses(p))
-	if len(lines) > room {
-		lines = cut
+	var lines []textLine
+	for _, it := range items {
+		lines = append(lines, it.cut...)
 	}
 	return lines[:min(len(lines), max(room, 0))]
 }
@@ -216,10 +243,7 @@ func (m *Model) summary() textLine {
 		return m.warningLine()
 	}
 	if m.view == viewJobs && m.detail == nil {
-		if j := m.jobs.selected(m.shown.Jobs); j != nil && j.Error != "" {
-			return textLine{{bad, fmt.Sprintf(" job %d: ", j.ID)}, {plain, j.Error}}
-		}
-		return nil
+		return nil // see jobPanel
 	}
 	p := m.pi(m.sel)
 	if p == nil {
@@ -233,6 +257,10 @@ func (m *Model) summary() textLine {
 		return textLine{who, {bad, "stalled in " + p.LastStage.String()}}
 	case p.Stage == engine.StageUnknown:
 		return textLine{who, {warn, "unknown: switch " + p.Port.Switch + " does not answer"}}
+	case p.ExportErr != "":
+		return textLine{who, {bad, "its root is not exported: "}, {plain, p.ExportErr}}
+	case p.Rescue:
+		return textLine{who, {warn, "in rescue: "}, {plain, "it boots a small system in memory; :unrescue ends it"}}
 	case p.Seen != nil:
 		return textLine{who, {warn, "another board was heard: "}, {plain, fmt.Sprintf("%s %s; :adopt takes it", p.Seen.Model, p.Seen.MAC)}}
 	case p.Life == engine.LifeBroken:

@@ -23,6 +23,7 @@ var orderings = []ordering{
 	{"t", "stage", func(_ *Model, a, b *engine.PiView) int { return cmp.Compare(urgency(a), urgency(b)) }},
 	{"a", "age", func(_ *Model, a, b *engine.PiView) int { return b.Since.Compare(a.Since) }},
 	{"w", "watts", func(_ *Model, a, b *engine.PiView) int { return cmp.Compare(b.Milliwatts, a.Milliwatts) }},
+	{"u", "use", func(_ *Model, a, b *engine.PiView) int { return cmp.Compare(useOrder(b), useOrder(a)) }},
 	{"o", "owner", func(_ *Model, a, b *engine.PiView) int { return strings.Compare(a.Owner, b.Owner) }},
 	{"i", "image", func(_ *Model, a, b *engine.PiView) int { return strings.Compare(a.Image, b.Image) }},
 }
@@ -30,6 +31,19 @@ var orderings = []ordering{
 func comparePorts(m *Model, a, b *engine.PiView) int {
 	return cmp.Or(cmp.Compare(m.switchIndex(a.Port.Switch), m.switchIndex(b.Port.Switch)),
 		cmp.Compare(a.Port.Port, b.Port.Port))
+}
+
+// useOrder puts the fullest roots first; those without a limit come after, the
+// largest first, and those that are not known last.
+func useOrder(p *engine.PiView) float64 {
+	u := p.RootVolume.Use
+	switch {
+	case p.RootVolume.UseAt.IsZero():
+		return -1
+	case u.Size > 0:
+		return 1 + float64(u.Used)/float64(u.Size)
+	}
+	return float64(u.Used) / (1 << 63)
 }
 
 // urgency puts what needs a person first, then what moves, then what is at

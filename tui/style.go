@@ -79,13 +79,14 @@ type glyphs struct {
 	bar      string // vertical line
 	ellipsis string
 	dash     string
+	arrow    string // between where something comes from and where it goes
 }
 
 const maxWidth = 1000 // columns beyond are left empty
 
 func newGlyphs(ascii bool) glyphs {
 	if ascii {
-		return glyphs{rule: strings.Repeat("-", maxWidth), ruleUnit: 1, bar: "|", ellipsis: "~", dash: "-"}
+		return glyphs{rule: strings.Repeat("-", maxWidth), ruleUnit: 1, bar: "|", ellipsis: "~", dash: "-", arrow: ">"}
 	}
-	return glyphs{rule: strings.Repeat("─", maxWidth), ruleUnit: len("─"), bar: "│", ellipsis: "…", dash: "-"}
+	return glyphs{rule: strings.Repeat("─", maxWidth), ruleUnit: len("─"), bar: "│", ellipsis: "…", dash: "-", arrow: "→"}
 }

@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,9 +36,10 @@ var columns = [...]column{
 	{title: "PORT", rank: 1, gap: 1, ascii: func(_ *Model, b []byte, p *engine.PiView) []byte { return appendPort(b, p.Port) }},
 	{title: "PWR", width: 4, right: true, gap: 1, rank: 5, text: func(p *engine.PiView) string { return p.Power.String() }},
 	{title: "W", width: 4, right: true, gap: 1, rank: 7, ascii: func(_ *Model, b []byte, p *engine.PiView) []byte { return wattsCell(b, p) }},
-	{title: "STAGE", width: 9, gap: 2, rank: 2, ascii: func(_ *Model, b []byte, p *engine.PiView) []byte { return appendStage(b, p) },
+	{title: "STAGE", width: 9, gap: 2, rank: 2, ascii: stageCell,
 		style: func(p *engine.PiView) style { return stageStyle(p.Stage) }},
 	{title: "AGE", width: 4, right: true, gap: 1, rank: 3, ascii: func(m *Model, b []byte, p *engine.PiView) []byte { return m.ageCell(b, p.Since) }},
+	{title: useTitle, width: 4, right: true, gap: 1, rank: 15, ascii: (*Model).useCell, style: useStyle},
 	{title: "ROOT", width: 12, gap: 2, flex: true, note: true, rank: 9, wide: 1, text: func(p *engine.PiView) string { return p.Root }},
 	{title: "IMAGE", width: 10, gap: 1, flex: true, note: true, rank: 8, wide: 1, text: func(p *engine.PiView) string { return p.Image }},
 	{title: "OWNER", width: 7, gap: 1, flex: true, rank: 6, wide: 1, text: owner},
@@ -49,6 +51,18 @@ var columns = [...]column{
 	{title: "SERVER", width: 12, gap: 1, flex: true, rank: 13, wide: 2, text: func(p *engine.PiView) string { return p.Server }},
 }
 
+// useTitle is the column of how full the roots are. It is only there when that
+// is known of one.
+const useTitle = "USE"
+
+// useStyle is for roots that need a look.
+func useStyle(p *engine.PiView) style {
+	if isFull(p) {
+		return warn
+	}
+	return plain
+}
+
 // gutter is the cursor's column and the marks'.
 const gutter = 2
 
@@ -58,7 +72,7 @@ func (m *Model) fitColumns(width int) []placed {
 	total := gutter
 	for i := range columns {
 		col := &columns[i]
-		if col.wide == 1 && m.wide || col.wide == 2 && !m.wide {
+		if col.wide == 1 && m.wide || col.wide == 2 && !m.wide || col.title == useTitle && !m.anyUse() {
 			continue
 		}
 		w := col.width
@@ -89,6 +103,11 @@ func (m *Model) fitColumns(width int) []placed {
 		x += cols[i].width
 	}
 	return cols
+}
+
+// anyUse tells whether the use of any root is known.
+func (m *Model) anyUse() bool {
+	return slices.ContainsFunc(m.shown.Pis, func(p engine.PiView) bool { return !p.RootVolume.UseAt.IsZero() })
 }
 
 // spread gives the columns that can use it what is left over.
@@ -147,6 +166,18 @@ func appendStage(b []byte, p *engine.PiView) []byte {
 		return append(append(b, p.LastStage.String()...), '?')
 	}
 	return append(b, p.Stage.String()...)
+}
+
+// rescueMark stands after the stage of a Pi that is in rescue.
+const rescueMark = " R"
+
+// stageCell is the stage, with a mark for rescue.
+func stageCell(_ *Model, b []byte, p *engine.PiView) []byte {
+	b = appendStage(b, p)
+	if p.Rescue {
+		b = append(b, rescueMark...)
+	}
+	return b
 }
 
 func (m *Model) ageCell(b []byte, since time.Time) []byte {
@@ -265,11 +296,11 @@ func pick(yes bool, a, b byte) byte {
 	return b
 }
 
-// takesNote tells whether a column gives way to a note: ROOT and IMAGE, or
-// stage and age where those are not shown.
+// takesNote tells whether a column gives way to a note: ROOT and IMAGE with USE
+// before them, or stage and age where those are not shown.
 func (m *Model) takesNote(i int) bool {
 	cols := m.lay.cols
-	if cols[i].note {
+	if cols[i].note || cols[i].title == useTitle && i+1 < len(cols) && cols[i+1].note {
 		return true
 	}
 	for j := range cols {

@@ -53,6 +53,17 @@ func clean(s string, ascii bool) string {
 // such as "a3-023" stays whole as long as it fits.
 func wrap(s string, width int) []string { return fill(strings.Fields(s), width) }
 
+// wrapMax is wrap with at most rows lines; what is left over stays on the last
+// one, to be cut where it is drawn.
+func wrapMax(s string, width, rows int) []string {
+	lines := wrap(s, width)
+	if len(lines) > rows {
+		lines[rows-1] = strings.Join(lines[rows-1:], " ")
+		lines = lines[:rows]
+	}
+	return lines
+}
+
 // fill puts items into lines of at most width columns. Only one that is wider
 // than a line is broken.
 func fill(items []string, width int) []string {

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"strconv"
+	"time"
 
 	tea "charm.land/bubbletea/v2"
 
@@ -153,7 +154,7 @@ func (m *Model) drawRack(c *canvas, y int) {
 		c.rule(plain, "log", "")
 	case l.logRule >= 0 && y >= l.logTop:
 		if i := m.log.top + y - l.logTop; i < len(m.log.lines) {
-			m.drawLog(c, i, false)
+			m.drawLog(c, &m.log.lines[i], i, time.TimeOnly, logSays(&m.log.lines[i]))
 		}
 	}
 }
@@ -199,8 +200,8 @@ func (m *Model) drawLogView(c *canvas, y int) {
 		c.rule(strong, "log, newest first", right)
 		return
 	}
-	if i := m.log.top + y - 2; i < len(m.log.lines) {
-		m.drawLog(c, i, true)
+	if i := y - 2; i < len(m.log.rows) {
+		m.drawLogRow(c, m.log.rows[i])
 	}
 }
 
@@ -214,8 +215,12 @@ func (m *Model) drawCounts(c *canvas) {
 		m.drawFailures(c)
 		c.put(plain, " ")
 	} else {
-		c.put(strong, " picloud")
-		c.put(plain, "  ")
+		// The name goes before the disk does: the terminal's title has it too.
+		if s.SpaceAt.IsZero() || c.w >= nameWidth {
+			c.put(strong, " picloud ")
+		}
+		c.put(strong, " ")
+		c.set(plain)
 		c.textMax(s.Rack, 20)
 		c.text("  ")
 		m.count(c, plain, s.Counts.Total, " Pis:")
@@ -227,9 +232,20 @@ func (m *Model) drawCounts(c *canvas) {
 	if c.w >= fullWidth {
 		m.drawFailures(c)
 	}
+	nearlyFull := s.Space.Pool.NearlyFull
+	if nearlyFull {
+		m.drawDisk(c)
+	}
 	m.drawPoE(c)
+	if !nearlyFull {
+		m.drawDisk(c)
+	}
 	m.drawClock(c)
 }
+
+// nameWidth is from where on there is room for more than the needed: the
+// program's name beside all counts.
+const nameWidth = 90
 
 func (m *Model) drawFailures(c *canvas) {
 	c.set(plain)
@@ -263,9 +279,17 @@ func (m *Model) drawPoE(c *canvas) {
 		b = append(b, '?')
 	}
 	c.scratch = b
-	if c.x+len(b)+7 <= c.limit {
+	if c.x+len(b)+m.clockWidth() <= c.limit {
 		c.bytesCell(b, len(b), false)
 	}
+}
+
+// clockWidth is what drawClock needs, with a space on each side.
+func (m *Model) clockWidth() int {
+	if !m.frozenAt.IsZero() {
+		return len(" FROZEN 999d ") + 2
+	}
+	return len("15:04") + 2
 }
 
 // drawClock draws the time on the right, or since when the display is frozen.

@@ -3,6 +3,7 @@ package tui
 import (
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,7 +43,18 @@ func goldenRack() *engine.Snapshot {
 		p.Stage, p.Life, p.Server, p.Owner = engine.StageUp, engine.LifeLive, "web-7", "t-009"
 		p.Power, p.Former = engine.PowerOn, "pi-014-0"
 		p.Diagnosis = engine.Diagnosis{}
+		p.FormerVolume = engine.VolumeView{Created: epoch.Add(-12 * 24 * time.Hour), Changed: epoch.Add(-3 * time.Hour), Use: engine.VolumeUse{Size: 10e9, Used: 19e8}, UseAt: epoch}
+		p.FormerUntil = epoch.Add(3*24*time.Hour - 10*time.Minute)
+		p.Rescue = true
+		p.RescueKeys = []engine.HostKey{{Type: "ssh-ed25519", Fingerprint: "SHA256:uNiVztksCsDhcc0u9e8BrrQXVUpKZIDTMczCvj3tD2s"}}
 	})(s)
+	edit("a3-019", func(p *engine.PiView) {
+		p.Stage, p.Power, p.Life, p.Server, p.Owner = engine.StageUp, engine.PowerOn, engine.LifeLive, "shop-web", "t-109"
+		p.Job = &engine.JobView{ID: 8813, Verb: "move", Pi: "a3-019", To: "a3-021", Actor: "alice", State: engine.JobRunning,
+			Step: "power-off", StepNo: 2, Steps: 9, Percent: -1, Since: epoch.Add(-2 * time.Second)}
+		s.Jobs = append(s.Jobs, *p.Job)
+	})(s)
+	edit("a3-021", func(p *engine.PiView) { p.Job = &s.Jobs[0] })(s)
 	edit("a3-023", func(p *engine.PiView) {
 		p.Stage, p.LastStage, p.Power, p.Life = engine.StageStalled, engine.StageFirmware, engine.PowerOn, engine.LifeReady
 		p.Since, p.Server, p.Owner, p.Milliwatts, p.HasWatts = epoch.Add(-41*time.Second), "", "", 2100, true
@@ -91,6 +103,12 @@ func TestGolden(t *testing.T) {
 		{"marks", "space v down down v down down space", "a3-023", 1},
 		{"frozen", "f", "a3-023", 1},
 		{"detail", "enter", "a3-023", 3},
+		{"detail-rescue", "enter", "a3-014", 3},
+		{"move", "m", "a3-022", 3},
+		{"move-cannot", "m a 3 - 0 0", "a3-022", 3},
+		{"move-confirm", "m a 3 - 0 2 4 enter", "a3-022", 3},
+		{"resize", "z + 5 G", "a3-022", 3},
+		{"resize-confirm", "z 2 0 G enter", "a3-022", 3},
 		{"detail-older", "enter ] [", "a3-023", 1},
 		{"pis", "2", "a3-023", 2},
 		{"jobs", "3", "a3-023", 2},
@@ -137,7 +155,7 @@ func checkFrame(content string, w, h int) string {
 // TestEverySize draws random racks in every state at every size from 1x1 to
 // 200x60: no line is too wide and there are not too many.
 func TestEverySize(t *testing.T) {
-	states := []string{"", "tab", "tab tab", "c", "i a", "* c", "/ s w 1", ": c y", "s", "w", "space v down", "enter", "2", "3", "4", "?", "f", "!"}
+	states := []string{"m", "m a", "m enter", "z", "z 2 0 G enter", "", "tab", "tab tab", "c", "i a", "* c", "/ s w 1", ": c y", "s", "w", "space v down", "enter", "2", "3", "4", "?", "f", "!"}
 	for n, keys := range states {
 		t.Run(fmt.Sprint(n, " ", keys), func(t *testing.T) {
 			t.Parallel()
@@ -178,15 +196,21 @@ func hostile(s *engine.Snapshot) {
 		p.Diagnosis.Cause, p.Diagnosis.Hint, p.Link = nasty, nasty, nasty
 		p.NFS.Refused, p.Model, p.Life = nasty, nasty, nasty
 		p.Seen = &engine.DHCPSeen{Model: nasty}
+		p.Export, p.ExportErr, p.Former, p.Rescue = nasty, nasty, nasty, true
+		p.RescueKeys = []engine.HostKey{{Type: nasty, Fingerprint: strings.Repeat(nasty, 50)}}
+		p.RootVolume = engine.VolumeView{Created: epoch.Add(1 << 60), HostKeys: p.RescueKeys, Use: engine.VolumeUse{Size: -1 << 63, Used: 1<<63 - 1}, UseAt: epoch.Add(-1 << 60)}
+		p.FormerVolume, p.FormerUntil = p.RootVolume, epoch.Add(1<<62)
 		for j := range p.Boot.Events {
 			p.Boot.Events[j].Evidence = strings.Repeat(nasty, 200)
 		}
-		p.Job = &engine.JobView{ID: 1, Verb: nasty, Step: nasty, Pi: p.Name, Actor: nasty, State: nasty, Error: nasty}
+		p.Job = &engine.JobView{ID: 1, Verb: nasty, Step: nasty, Pi: p.Name, To: nasty, Actor: nasty, State: nasty, Error: nasty}
 		s.Jobs = append(s.Jobs, *p.Job)
 	}
 	for i := range s.Switches {
 		s.Switches[i].Err = nasty
 	}
+	s.Space = engine.SpaceSeen{Err: nasty, Driver: nasty, Copies: true, Quota: true, Pool: engine.PoolReading{Size: 1, Used: 1<<63 - 1, Metadata: math.NaN(), NearlyFull: true}}
+	s.Images = []engine.Image{{Name: nasty, Label: nasty}}
 	for i := range s.Log {
 		s.Log[i].Text, s.Log[i].Actor = strings.Repeat(nasty, 100), nasty
 	}
@@ -197,7 +221,7 @@ func TestHostile(t *testing.T) {
 	s := makeRack(2, 2, 20)
 	hostile(s)
 	drive(t, s, Options{Width: 160, Height: 50, Actor: engine.Actor{Name: nasty, Role: engine.RoleOperator}}, func(c *console) {
-		for _, keys := range []string{"", "enter", "esc 3", "4", "? G", "esc 1 c"} {
+		for _, keys := range []string{"", "enter", "G", "esc 3", "4", "? G", "esc 1 c", "n R", "n z", "esc m", "esc : m o v e space tab", "esc w"} {
 			c.press(strings.Fields(keys)...)
 			v := c.m.View()
 			for _, seq := range []string{"\x1b[2J", "\x1b]", "\a", "\u202e", "\u009b", "\x00", "\u200d"} {
