@@ -26,6 +26,18 @@ func schema(t *testing.T, path string) []string {
 	return list
 }
 
+func tables(t *testing.T, path string) []string {
+	t.Helper()
+	db := rawOpen(t, path)
+	defer db.Close()
+	list, err := query(t.Context(), db, func(s *string) []any { return []any{s} },
+		"SELECT name FROM sqlite_schema WHERE type = 'table'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
 // testdata/schema-NNNN.sql is a database as the release with that schema wrote
 // it, with rows in every table: `sqlite3 FILE .dump` after everything was saved.
 // Each has to open and give all of it back for ever.
@@ -45,14 +57,10 @@ func TestReleasedSchemasMigrate(t *testing.T) {
 			}
 			path := filepath.Join(t.TempDir(), "picloud.db")
 			rawExec(t, path, string(dump))
+			old := tables(t, path)
 			s := openAt(t, path, Options{})
-			checkEverything(t, s)
-			tables, err := query(t.Context(), s.read, func(s *string) []any { return []any{s} },
-				"SELECT name FROM sqlite_schema WHERE type = 'table'")
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, name := range tables {
+			check(t, s, everythingAt(m.version))
+			for _, name := range old {
 				if rows(t, s, name) == 0 {
 					t.Errorf("the copy has no rows in %s", name)
 				}
@@ -65,21 +73,15 @@ func TestReleasedSchemasMigrate(t *testing.T) {
 	}
 }
 
-// with2 is the program's migrations and one more.
-func with2(t *testing.T, text string) []migration {
+// withNext is the program's migrations and one more.
+func withNext(t *testing.T, text string) []migration {
 	t.Helper()
-	first, err := fs.ReadFile(migrationFiles, "migration/0001_inventory.sql")
+	all, err := migrations(migrationFiles)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := migrations(fstest.MapFS{
-		"migration/0001_inventory.sql": {Data: first},
-		"migration/0002_next.sql":      {Data: []byte(text)},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
+	version := len(all) + 1
+	return append(all, migration{version: version, name: fmt.Sprintf("%04d_next.sql", version), sql: text})
 }
 
 func TestNextMigration(t *testing.T) {
@@ -89,9 +91,10 @@ func TestNextMigration(t *testing.T) {
 	s.Close()
 	// Making a table anew is how SQLite changes a constraint. With foreign keys
 	// on, dropping the old one would take the keys of all servers with it.
-	s, err := open(t.Context(), path, Options{}.withDefaults(), with2(t, `
-		CREATE TABLE servers_new (name TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL) STRICT;
-		INSERT INTO servers_new SELECT name, owner FROM servers;
+	s, err := open(t.Context(), path, Options{}.withDefaults(), withNext(t, `
+		CREATE TABLE servers_new (name TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL,
+			address TEXT NOT NULL, gateway TEXT NOT NULL, disk INTEGER NOT NULL) STRICT;
+		INSERT INTO servers_new SELECT name, owner, address, gateway, disk FROM servers;
 		DROP TABLE servers;
 		ALTER TABLE servers_new RENAME TO servers;`))
 	if err != nil {
@@ -100,7 +103,7 @@ func TestNextMigration(t *testing.T) {
 	defer s.Close()
 	checkEverything(t, s)
 	s.Close()
-	refused(t, path, ErrNewer) // by this program, which has one migration
+	refused(t, path, ErrNewer) // by this program, which has one migration less
 }
 
 func TestFailedMigrationChangesNothing(t *testing.T) {
@@ -114,8 +117,8 @@ func TestFailedMigrationChangesNothing(t *testing.T) {
 			save(t, s, everything())
 			s.Close()
 			before := schema(t, path)
-			if _, err := open(t.Context(), path, Options{}.withDefaults(), with2(t, text)); err == nil ||
-				!strings.Contains(err.Error(), "0002_next.sql") {
+			if _, err := open(t.Context(), path, Options{}.withDefaults(), withNext(t, text)); err == nil ||
+				!strings.Contains(err.Error(), "_next.sql") {
 				t.Fatalf("error is %v", err)
 			}
 			if diff := cmp.Diff(before, schema(t, path)); diff != "" {
@@ -128,7 +131,7 @@ func TestFailedMigrationChangesNothing(t *testing.T) {
 
 func TestFailedCreationLeavesNoDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "picloud.db")
-	if _, err := open(t.Context(), path, Options{}.withDefaults(), with2(t, "CREATE NONSENSE")); err == nil {
+	if _, err := open(t.Context(), path, Options{}.withDefaults(), withNext(t, "CREATE NONSENSE")); err == nil {
 		t.Fatal("no error")
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -156,12 +159,12 @@ func TestPlansUseKeys(t *testing.T) {
 	for text, want := range map[string]string{
 		logLines.sel("WHERE id < ? ORDER BY id DESC LIMIT ?"): "SEARCH log USING INTEGER PRIMARY KEY",
 		audit.sel("WHERE ended IS NULL ORDER BY id"):          "SCAN audit USING INDEX audit_open",
-		volumes.sel("WHERE state <> 'removed' ORDER BY name"): "volumes_present",
-		openJobs:    "SCAN jobs USING INDEX jobs_open",
-		pageOfJobs:  "SEARCH jobs USING INTEGER PRIMARY KEY",
-		pageOfBoots: "SEARCH boots USING INDEX boots_of_pi (pi=?)",
-		pruneBoots:  "SEARCH boots USING COVERING INDEX boots_of_pi (pi=? AND id<?)",
-		pruneLog:    "SEARCH log USING INTEGER PRIMARY KEY (rowid<?)",
+		volumes.sel(presentVolumes):                           "volumes_present",
+		openJobs:                                              "SCAN jobs USING INDEX jobs_open",
+		pageOfJobs:                                            "SEARCH jobs USING INTEGER PRIMARY KEY",
+		pageOfBoots:                                           "SEARCH boots USING INDEX boots_of_pi (pi=?)",
+		pruneBoots:                                            "SEARCH boots USING COVERING INDEX boots_of_pi (pi=? AND id<?)",
+		pruneLog:                                              "SEARCH log USING INTEGER PRIMARY KEY (rowid<?)",
 	} {
 		args := make([]any, strings.Count(text, "?"))
 		if text == pruneBoots {

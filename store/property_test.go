@@ -190,12 +190,14 @@ func (g gen) pi(m *model) engine.Pi {
 		Life: pick(g, engine.LifeNew, engine.LifeReady, engine.LifeAllocated, engine.LifeDeploying,
 			engine.LifeLive, engine.LifeReleasing, engine.LifeBroken),
 		Note: g.text(), Server: server, Power: g.bool(), Volume: g.text(), Former: g.text(),
-		Image: g.text(), FormerImage: g.text(),
+		Image: g.text(), FormerImage: g.text(), Rescue: g.bool(),
 	}
 }
 
 func (g gen) server() engine.Server {
-	return engine.Server{Name: g.name(), Owner: g.text(), Keys: some(g, g.text)}
+	return engine.Server{
+		Name: g.name(), Owner: g.text(), Keys: some(g, g.text), Address: g.prefix(), Gateway: g.addr(), Disk: int64(g.number()),
+	}
 }
 
 func (g gen) image() engine.Image {
@@ -206,8 +208,11 @@ func (g gen) volume() engine.Volume {
 	return engine.Volume{
 		Name: g.name(), Pi: engine.PiName(g.text()), Image: g.text(), Created: g.maybeTime(), Changed: g.maybeTime(),
 		State: pick(g, engine.VolumeMaking, engine.VolumeCurrent, engine.VolumeFormer, engine.VolumeRemoved),
+		Size:  int64(g.number()), HostKeys: some(g, g.hostKey), RescueKeys: some(g, g.hostKey),
 	}
 }
+
+func (g gen) hostKey() engine.HostKey { return engine.HostKey{Type: g.text(), Fingerprint: g.text()} }
 
 // id is a new number, with gaps, or one that was given before.
 func (g gen) id(last *int64) int64 {
@@ -226,6 +231,7 @@ func (g gen) job(m *model) engine.Job {
 	return engine.Job{
 		ID: g.id(&m.last.Job), Batch: int64(g.number()), Audit: int64(g.number()), Verb: g.text(),
 		Pi: engine.PiName(g.text()), Actor: g.text(), Image: g.text(), Volume: g.text(),
+		To: engine.PiName(g.text()), Size: int64(g.number()),
 		State: pick(g, engine.JobQueued, engine.JobRunning, engine.JobDone, engine.JobFailed, engine.JobCancelled),
 		Step:  g.count(), Error: g.text(), Created: g.time(), Started: g.maybeTime(), Ended: g.maybeTime(),
 		Steps: some(g, func() engine.Step {

@@ -37,6 +37,9 @@ func list[R any](ctx context.Context, q queryer, to *[]R, t table[R], tail strin
 	return err
 }
 
+// presentVolumes are those that a start reads.
+const presentVolumes = "WHERE state <> 'removed' ORDER BY name"
+
 // A parent and its children are read by one statement, so that they are of one
 // moment without a transaction. A parent without children comes once, with
 // NULLs.

@@ -33,7 +33,7 @@ func load(ctx context.Context, tx *sql.Tx, st *engine.State) error {
 		func() error { return list(ctx, tx, &st.Pis, pis, "ORDER BY name") },
 		func() error { return loadServers(ctx, tx, st) },
 		func() error { return list(ctx, tx, &st.Images, images, "ORDER BY name") },
-		func() error { return list(ctx, tx, &st.Volumes, volumes, "WHERE state <> 'removed' ORDER BY name") },
+		func() error { return loadVolumes(ctx, tx, st) },
 		func() error { return listJobs(ctx, tx, &st.Jobs, openJobs) },
 		func() error { return list(ctx, tx, &st.Open, audit, "WHERE ended IS NULL ORDER BY id") },
 		func() error { return lastIDs(ctx, tx, &st.LastID) },
@@ -60,6 +60,30 @@ func loadServers(ctx context.Context, tx *sql.Tx, st *engine.State) error {
 	}
 	for _, k := range keys {
 		at[k.server].Keys = append(at[k.server].Keys, k.line) // a foreign key: it is there
+	}
+	return nil
+}
+
+func loadVolumes(ctx context.Context, tx *sql.Tx, st *engine.State) error {
+	if err := list(ctx, tx, &st.Volumes, volumes, presentVolumes); err != nil {
+		return err
+	}
+	var keys []hostKey
+	if err := list(ctx, tx, &keys, hostKeys, "ORDER BY volume, system, seq"); err != nil {
+		return err
+	}
+	at := map[string]*engine.Volume{}
+	for i := range st.Volumes {
+		at[st.Volumes[i].Name] = &st.Volumes[i]
+	}
+	for _, k := range keys {
+		switch v := at[k.volume]; {
+		case v == nil: // a removed volume keeps none, but the file may have been edited
+		case k.system == ofRescue:
+			v.RescueKeys = append(v.RescueKeys, k.HostKey)
+		default:
+			v.HostKeys = append(v.HostKeys, k.HostKey)
+		}
 	}
 	return nil
 }

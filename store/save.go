@@ -9,10 +9,11 @@ import (
 
 // Statements of Save beside the tables' own.
 const (
-	dropPi     = "DELETE FROM pis WHERE name = ?"
-	dropKeys   = "DELETE FROM server_keys WHERE server = ?"
-	dropSteps  = "DELETE FROM steps WHERE job = ? AND seq >= ?"
-	pruneBoots = "DELETE FROM boots WHERE pi = ?1 AND id <= " +
+	dropPi       = "DELETE FROM pis WHERE name = ?"
+	dropKeys     = "DELETE FROM server_keys WHERE server = ?"
+	dropHostKeys = "DELETE FROM host_keys WHERE volume = ?"
+	dropSteps    = "DELETE FROM steps WHERE job = ? AND seq >= ?"
+	pruneBoots   = "DELETE FROM boots WHERE pi = ?1 AND id <= " +
 		"(SELECT id FROM boots WHERE pi = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"
 	pruneLog = "DELETE FROM log WHERE id <= (SELECT max(id) FROM log) - ?"
 )
@@ -21,7 +22,7 @@ const (
 func statements() []string {
 	return []string{
 		switches.upsert, pis.upsert, dropPi, servers.upsert, dropKeys, serverKeys.insert,
-		images.upsert, volumes.upsert, jobs.upsert, steps.upsert, dropSteps,
+		images.upsert, volumes.upsert, dropHostKeys, hostKeys.insert, jobs.upsert, steps.upsert, dropSteps,
 		boots.upsert, bootEvents.insert, audit.upsert, logLines.insert, ports.upsert,
 		pruneBoots, pruneLog,
 	}
@@ -91,7 +92,9 @@ func (s *Store) fill(b *batch, c *engine.Changes) {
 		putServer(b, &c.Servers[i])
 	}
 	put(b, images, images.upsert, c.Images)
-	put(b, volumes, volumes.upsert, c.Volumes)
+	for i := range c.Volumes {
+		putVolume(b, &c.Volumes[i])
+	}
 	for i := range c.Jobs {
 		putJob(b, &c.Jobs[i])
 	}
@@ -123,6 +126,23 @@ func putServer(b *batch, s *engine.Server) {
 	b.do("keys of server "+s.Name, dropKeys, s.Name)
 	for i, line := range s.Keys {
 		putRow(b, serverKeys, serverKeys.insert, &serverKey{server: s.Name, seq: i, line: line})
+	}
+}
+
+// putVolume writes a volume and replaces its host keys; a removed one keeps none.
+func putVolume(b *batch, v *engine.Volume) {
+	putRow(b, volumes, volumes.upsert, v)
+	b.do("host keys of volume "+v.Name, dropHostKeys, v.Name)
+	if v.State == engine.VolumeRemoved {
+		return
+	}
+	putHostKeys(b, v.Name, ofRoot, v.HostKeys)
+	putHostKeys(b, v.Name, ofRescue, v.RescueKeys)
+}
+
+func putHostKeys(b *batch, volume, system string, keys []engine.HostKey) {
+	for i, k := range keys {
+		putRow(b, hostKeys, hostKeys.insert, &hostKey{volume: volume, system: system, seq: i, HostKey: k})
 	}
 }
 

@@ -31,7 +31,7 @@ func TestSaveReplacesRows(t *testing.T) {
 		Pis: []engine.Pi{pi}, RemovePis: []engine.PiName{"a3-002", "nobody"}, Servers: []engine.Server{server},
 		Jobs: []engine.Job{job}, Volumes: []engine.Volume{volume}, Boots: []engine.Boot{boot},
 	})
-	want := everythingState()
+	want := stateOf(everything())
 	want.Pis = []engine.Pi{pi}
 	want.Servers[0] = server
 	want.Jobs[0] = job
@@ -349,5 +349,20 @@ func TestBootsOfNobody(t *testing.T) {
 	}
 	if boots, err := s.Boots(t.Context(), "a3-002", 9); len(boots) != 0 || err != nil {
 		t.Errorf("a Pi that never booted: %v, %v", boots, err)
+	}
+}
+
+// Removed volumes stay as history; their keys prove nothing any more.
+func TestRemovedVolumeKeepsNoHostKeys(t *testing.T) {
+	s := openNew(t, Options{})
+	save(t, s, everything())
+	if n := rows(t, s, "host_keys"); n != 3 {
+		t.Fatalf("%d host keys", n)
+	}
+	removed := everything().Volumes[1]
+	removed.State = engine.VolumeRemoved
+	save(t, s, engine.Changes{Volumes: []engine.Volume{removed}})
+	if n := rows(t, s, "host_keys"); n != 0 {
+		t.Errorf("%d host keys are left", n)
 	}
 }

@@ -92,11 +92,15 @@ func everything() engine.Changes {
 				Model: engine.Model4B, Serial: 0xfedcba98, MAC: engine.MAC{0xdc, 0xa6, 0x32, 1, 2, 3},
 				Life: engine.LifeLive, Note: "its fan rattles", Server: "web1", Power: true,
 				Volume: "a3-001-2", Former: "a3-001-1", Image: "bookworm", FormerImage: "bullseye",
+				Rescue: true,
 			},
 			{Name: "a3-002", Life: engine.LifeNew},
 		},
 		Servers: []engine.Server{
-			{Name: "web1", Owner: "ada", Keys: []string{"ssh-ed25519 AAAA ada@home", "ssh-rsa BBBB ada@work"}},
+			{
+				Name: "web1", Owner: "ada", Keys: []string{"ssh-ed25519 AAAA ada@home", "ssh-rsa BBBB ada@work"},
+				Address: netip.MustParsePrefix("2001:db8:1::17/64"), Gateway: netip.MustParseAddr("2001:db8:1::1"), Disk: 20e9,
+			},
 			{Name: "web2", Owner: "bob"},
 		},
 		Images: []engine.Image{
@@ -105,7 +109,14 @@ func everything() engine.Changes {
 		},
 		Volumes: []engine.Volume{
 			{Name: "a3-001-1", Pi: "a3-001", Image: "bullseye", State: engine.VolumeFormer, Created: at(-8), Changed: at(-2)},
-			{Name: "a3-001-2", Pi: "a3-001", Image: "bookworm", State: engine.VolumeCurrent, Created: at(-3), Changed: at(-2)},
+			{
+				Name: "a3-001-2", Pi: "a3-001", Image: "bookworm", State: engine.VolumeCurrent, Created: at(-3), Changed: at(-2),
+				Size: 32e9,
+				HostKeys: []engine.HostKey{
+					{Type: "ssh-ed25519", Fingerprint: "SHA256:one"}, {Type: "ssh-rsa", Fingerprint: "SHA256:two"},
+				},
+				RescueKeys: []engine.HostKey{{Type: "ssh-ed25519", Fingerprint: "SHA256:three"}},
+			},
 		},
 		Jobs: []engine.Job{
 			{
@@ -122,7 +133,7 @@ func everything() engine.Changes {
 				Error: "sw1/24: no answer", Created: at(1), Started: at(1), Ended: at(2),
 				Steps: []engine.Step{{Name: "off", State: engine.StepFailed, Started: at(1), Ended: at(2)}},
 			},
-			{ID: 3, State: engine.JobQueued, Created: at(3)},
+			{ID: 3, Verb: "move", To: "a3-002", Size: 64e9, State: engine.JobQueued, Created: at(3)},
 		},
 		Boots: []engine.Boot{
 			{ID: 1, Pi: "a3-001", Started: at(0), Reached: engine.StageUp, Up: at(40)},
@@ -154,9 +165,23 @@ func everything() engine.Changes {
 	}
 }
 
-// everythingState is what Load returns after everything.
-func everythingState() engine.State {
+// everythingAt is what is left of everything in a database that the release
+// with that schema wrote.
+func everythingAt(schema int) engine.Changes {
 	c := everything()
+	if schema < 2 {
+		c.Pis[0].Rescue = false
+		c.Servers[0].Address, c.Servers[0].Gateway, c.Servers[0].Disk = netip.Prefix{}, netip.Addr{}, 0
+		v := &c.Volumes[1]
+		v.Size, v.HostKeys, v.RescueKeys = 0, nil, nil
+		j := &c.Jobs[2]
+		j.Verb, j.To, j.Size = "", "", 0
+	}
+	return c
+}
+
+// stateOf is what Load returns after everything was saved.
+func stateOf(c engine.Changes) engine.State {
 	return engine.State{
 		Pis: c.Pis, Servers: c.Servers, Images: c.Images, Volumes: c.Volumes,
 		Jobs:   []engine.Job{c.Jobs[0], c.Jobs[2]},
@@ -168,16 +193,20 @@ func everythingState() engine.State {
 // checkEverything reads all that everything has written, by every read.
 func checkEverything(t *testing.T, s *Store) {
 	t.Helper()
+	check(t, s, everything())
+}
+
+func check(t *testing.T, s *Store, c engine.Changes) {
+	t.Helper()
 	ctx := t.Context()
-	c := everything()
 	withEvents := []engine.Boot{c.Boots[1], c.Boots[0]}
 	withEvents[0].Events = []engine.BootEvent{c.Events[2].BootEvent}
 	withEvents[1].Events = []engine.BootEvent{c.Events[0].BootEvent, c.Events[1].BootEvent}
-	for _, check := range []struct {
+	for _, tc := range []struct {
 		what      string
 		got, want any
 	}{
-		{"state", loaded(t, s), everythingState()},
+		{"state", loaded(t, s), stateOf(c)},
 		{"boots", must(s.Boots(ctx, "a3-001", 10)), withEvents},
 		{"jobs", must(s.Jobs(ctx, 0, 10)), []engine.Job{c.Jobs[2], c.Jobs[1], c.Jobs[0]}},
 		{"audit", must(s.Audit(ctx, 0, 10)), []engine.AuditRow{c.Audit[1], c.Audit[0]}},
@@ -185,8 +214,8 @@ func checkEverything(t *testing.T, s *Store) {
 		{"ports", must(s.Ports(ctx)), c.Ports},
 		{"switches", must(query(ctx, s.read, switchRow, switches.sel("ORDER BY name"))), c.Switches},
 	} {
-		if diff := cmp.Diff(check.want, check.got, equal); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", check.what, diff)
+		if diff := cmp.Diff(tc.want, tc.got, equal); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.what, diff)
 		}
 	}
 }

@@ -78,9 +78,13 @@ func portRow(p *engine.PortRow) []any {
 }
 
 var servers = newTable("server", "servers", "name",
-	"owner", serverRow)
+	"owner address gateway disk", serverRow)
 
-func serverRow(s *engine.Server) []any { return []any{text[string]{&s.Name}, text[string]{&s.Owner}} }
+func serverRow(s *engine.Server) []any {
+	return []any{
+		text[string]{&s.Name}, text[string]{&s.Owner}, prefix{&s.Address}, addr{&s.Gateway}, number[int64]{&s.Disk},
+	}
+}
 
 var serverKeys = newTable("server key", "server_keys", "server seq",
 	"line", serverKeyRow)
@@ -104,7 +108,7 @@ func imageRow(i *engine.Image) []any {
 }
 
 var pis = newTable("pi", "pis", "name",
-	"segment interface server_addr addr switch port model serial mac life note server power volume former image former_image", piRow)
+	"segment interface server_addr addr switch port model serial mac life note server power volume former image former_image rescue", piRow)
 
 func piRow(p *engine.Pi) []any {
 	s := &p.Segment
@@ -115,28 +119,53 @@ func piRow(p *engine.Pi) []any {
 		text[engine.Model]{&p.Model}, number[uint32]{&p.Serial}, mac{&p.MAC},
 		text[engine.Life]{&p.Life}, text[string]{&p.Note}, optional{&p.Server}, flag{&p.Power},
 		text[string]{&p.Volume}, text[string]{&p.Former}, text[string]{&p.Image}, text[string]{&p.FormerImage},
+		flag{&p.Rescue},
 	}
 }
 
 var volumes = newTable("volume", "volumes", "name",
-	"pi image state created changed", volumeRow)
+	"pi image state created changed size", volumeRow)
 
 func volumeRow(v *engine.Volume) []any {
 	return []any{
 		text[string]{&v.Name}, text[engine.PiName]{&v.Pi}, text[string]{&v.Image},
-		text[engine.VolumeState]{&v.State}, moment{&v.Created}, moment{&v.Changed},
+		text[engine.VolumeState]{&v.State}, moment{&v.Created}, moment{&v.Changed}, number[int64]{&v.Size},
+	}
+}
+
+var hostKeys = newTable("host key", "host_keys", "volume system seq",
+	"type fingerprint", hostKeyRow)
+
+// Whose SSH server a host key is of.
+const (
+	ofRoot   = "root"
+	ofRescue = "rescue"
+)
+
+// hostKey is a volume's key with its place.
+type hostKey struct {
+	volume string
+	system string
+	seq    int
+	engine.HostKey
+}
+
+func hostKeyRow(k *hostKey) []any {
+	return []any{
+		text[string]{&k.volume}, text[string]{&k.system}, number[int]{&k.seq},
+		text[string]{&k.Type}, text[string]{&k.Fingerprint},
 	}
 }
 
 var jobs = newTable("job", "jobs", "id",
-	"batch audit verb pi actor image volume state step error created started ended", jobRow)
+	"batch audit verb pi actor image volume state step error created started ended dest size", jobRow)
 
 func jobRow(j *engine.Job) []any {
 	return []any{
 		number[int64]{&j.ID}, number[int64]{&j.Batch}, number[int64]{&j.Audit}, text[string]{&j.Verb},
 		text[engine.PiName]{&j.Pi}, text[string]{&j.Actor}, text[string]{&j.Image}, text[string]{&j.Volume},
 		text[engine.JobState]{&j.State}, number[int]{&j.Step}, text[string]{&j.Error},
-		moment{&j.Created}, moment{&j.Started}, moment{&j.Ended},
+		moment{&j.Created}, moment{&j.Started}, moment{&j.Ended}, text[engine.PiName]{&j.To}, number[int64]{&j.Size},
 	}
 }
 
