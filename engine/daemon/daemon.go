@@ -273,6 +273,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		Report: func(r sshprobe.Result) { d.observe(sshObservation(r)) },
 	})
 	watch := &peers{observe: d.observe}
+	room := newSpace(d.volumes, cfg.Volumes.Driver, d.observe)
 	for what, run := range map[string]func() error{
 		"engine":   func() error { return d.engine.Run(ctx) },
 		"dhcp":     func() error { return d.dhcp.Serve(ctx) },
@@ -285,10 +286,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 			every := min(nfs.DefaultWatchEvery, cfg.SSH.Every)
 			return nfs.Watch(ctx, nfs.WatchConfig{Port: d.ports.NFS, Every: every, Logger: d.opts.Log}, watch.report)
 		},
+		"space": func() error { return room.run(ctx) },
 		"follow": func() error {
 			follow(ctx, d.engine, func(s *engine.Snapshot) {
 				prober.Set(probeTargets(s, cfg.SSH.Port))
 				d.near.follow(d.bootTable())
+				room.follow(s)
 			})
 			return nil
 		},

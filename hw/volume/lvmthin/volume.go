@@ -276,6 +276,22 @@ func (d *Driver) Usage(ctx context.Context, name string) (int64, error) {
 	return 0, fmt.Errorf("lvmthin: usage of volume %.80q: %w", name, err)
 }
 
+// Usages returns for each volume what Usage does, with one call of LVM, which
+// takes a tenth of a second, for all.
+func (d *Driver) Usages(ctx context.Context) (map[string]int64, error) {
+	s, err := d.look(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("lvmthin: usage of all volumes: %w", err)
+	}
+	used := map[string]int64{}
+	for i := range s.all {
+		if v := &s.all[i]; v.kind == kindVolume && pick(s.all, kindVolume, "", v.name) == v {
+			used[v.name] = int64(v.used * float64(v.size))
+		}
+	}
+	return used, nil
+}
+
 // Trim implements [volume.Driver].
 func (d *Driver) Trim(ctx context.Context, name string) (int64, error) {
 	freed := int64(0)
