@@ -32,6 +32,15 @@ func TestLoopback(t *testing.T) {
 	if _, err := l.Neighbours("lo"); err != nil {
 		t.Error(err)
 	}
+	if _, err := l.Routes(); err != nil {
+		t.Error(err)
+	}
+	if has, err := l.HasGateway("lo", netip.MustParseAddr("fe80::1")); err != nil || has {
+		t.Errorf("fe80::1 on lo: %v, %v", has, err)
+	}
+	if err := l.RemoveGateway("nosuch0", netip.MustParseAddr("fe80::1")); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestRefused are mistakes that are found before anything is changed.
@@ -61,6 +70,14 @@ func TestRefused(t *testing.T) {
 		{"neighbour that we are", l.SetNeighbour("lo", netip.MustParseAddr("127.0.0.1"), mac), ErrNoAddress, ""},
 		{"neighbour on no interface", l.SetNeighbour("nosuch0", addr, mac), ErrNoInterface, ""},
 		{"removal from no interface", l.RemoveNeighbour("nosuch0", addr), ErrNoInterface, ""},
+		{"route to no address", l.SetRoute(Route{netip.Addr{}, "lo"}), ErrAddress, "public IPv6"},
+		{"route to an IPv4 address", l.SetRoute(Route{addr, "lo"}), ErrAddress, "public IPv6"},
+		{"link-local route", l.SetRoute(Route{netip.MustParseAddr("fe80::2"), "lo"}), ErrAddress, "public IPv6"},
+		{"route on no interface", l.SetRoute(Route{netip.MustParseAddr("2001:db8::2"), "nosuch0"}), ErrNoInterface, "ip link"},
+		{"removal of no route", l.RemoveRoute(Route{addr, "lo"}), ErrAddress, ""},
+		{"public gateway", l.SetGateway("lo", netip.MustParseAddr("2001:db8::1")), ErrAddress, "fe80::1"},
+		{"gateway with a zone", l.SetGateway("lo", netip.MustParseAddr("fe80::1%lo")), ErrAddress, "fe80::1"},
+		{"gateway on no interface", l.SetGateway("nosuch0", netip.MustParseAddr("fe80::1")), ErrNoInterface, ""},
 		{"removal of no address", l.RemoveNeighbour("lo", netip.Addr{}), ErrAddress, ""},
 	} {
 		if !errors.Is(tt.err, tt.want) {
