@@ -355,6 +355,11 @@ func (m *Model) act(p *pending, typed string) tea.Cmd {
 
 // done shows what the engine said.
 func (m *Model) done(msg doneMsg) {
+	for _, a := range msg.res.Accepted {
+		if a.Job != 0 && len(m.mine) < maxMine {
+			m.mine[a.Job] = true
+		}
+	}
 	what := string(msg.verb)
 	if msg.one != "" {
 		what += " " + string(msg.one)
@@ -378,6 +383,35 @@ func (m *Model) done(msg doneMsg) {
 		said = append(said, "nothing was done")
 	}
 	m.say(st, what+": "+strings.Join(said, "; "))
+	m.followJobs() // it may be over already
+}
+
+// maxMine bounds how many jobs a console follows to their end.
+const maxMine = 1000
+
+// followJobs tells when a job failed that this console began: who pressed the
+// key is still looking there, not at the log.
+func (m *Model) followJobs() {
+	if len(m.mine) == 0 {
+		return
+	}
+	var failed []string
+	for i := range m.snap.Jobs {
+		j := &m.snap.Jobs[i]
+		if !m.mine[j.ID] || !j.State.Ended() {
+			continue
+		}
+		delete(m.mine, j.ID)
+		if j.State == engine.JobFailed {
+			failed = append(failed, fmt.Sprintf("%s %s failed: %s", j.Verb, j.Pi, j.Error))
+		}
+	}
+	switch {
+	case len(failed) == 1:
+		m.say(bad, failed[0])
+	case len(failed) > 1:
+		m.say(bad, fmt.Sprintf("%s (and %d more failed; 3 shows the jobs)", failed[0], len(failed)-1))
+	}
 }
 
 // refusedErr is the result's refusals, unless the error tells them already.

@@ -176,11 +176,13 @@ func (m *Model) goes(p *pending) string {
 			what = "server " + one.Server
 		}
 		return fmt.Sprintf("moves %s%s to %s", what, m.movesFrom(p, one), m.movesTo(p))
-	case p.size > 0 && len(p.targets) == 1 && one.RootVolume.Use.Size > 0:
+	case p.size > 0 && len(p.targets) > 1:
+		return "each root grows to " + bytesIn(p.size, 3)
+	case p.size > 0 && one.RootVolume.Use.Size == 0:
+		return "its root grows to " + bytesIn(p.size, 3)
+	case p.size > 0:
 		u := one.RootVolume.Use
 		return fmt.Sprintf("its root grows from %s to %s (%s used)", bytesIn(u.Size, 3), bytesIn(p.size, 3), bytesIn(u.Used, 1))
-	case p.size > 0:
-		return "to " + bytesIn(p.size, 3)
 	}
 	return ""
 }

@@ -251,3 +251,31 @@ func TestArgumentsOnTheLine(t *testing.T) {
 		})
 	}
 }
+
+// TestOwnJobFails tells whoever began a job that it failed, and nobody else.
+func TestOwnJobFails(t *testing.T) {
+	job := func(id int64, pi engine.PiName, state engine.JobState, err string) engine.JobView {
+		return engine.JobView{ID: id, Verb: "resize", Pi: pi, State: state, Error: err, Ended: epoch}
+	}
+	drive(t, argRack(), Options{}, func(c *console) {
+		c.sel("a3-002")
+		c.press("z")
+		c.typeText("20G")
+		c.press("enter")
+		c.wait(3 * time.Second)
+		c.wants("resize a3-002: job 8900")
+		c.change(func(s *engine.Snapshot) {
+			s.Jobs = []engine.JobView{job(8899, "a3-004", engine.JobFailed, "not mine"), job(8900, "a3-002", engine.JobRunning, "")}
+		})
+		c.wants("resize a3-002: job 8900")
+		c.change(func(s *engine.Snapshot) {
+			s.Jobs = []engine.JobView{job(8899, "a3-004", engine.JobFailed, "not mine"), job(8900, "a3-002", engine.JobFailed, "grow: the pool is full")}
+		})
+		c.wants("resize a3-002 failed: grow: the pool is full")
+		c.wait(time.Minute)
+		c.wants("resize a3-002 failed")
+		c.press("j")
+		c.change(func(*engine.Snapshot) {})
+		c.wantsNot("failed:")
+	})
+}

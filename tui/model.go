@@ -118,11 +118,12 @@ type Model struct {
 
 	mode    mode
 	input   textinput.Model
-	was     string   // the filter before it was edited
-	inputOn string   // what is wrong with the line, or how it could go on
-	asked   asked    // what an argument is asked for
-	pending *pending // a guard that runs
-	serial  int      // numbers pendings, so that a late tick is known
+	was     string         // the filter before it was edited
+	inputOn string         // what is wrong with the line, or how it could go on
+	asked   asked          // what an argument is asked for
+	pending *pending       // a guard that runs
+	mine    map[int64]bool // jobs that this console began and that have not ended
+	serial  int            // numbers pendings, so that a late tick is known
 
 	detail *detail
 	help   *help
@@ -156,7 +157,7 @@ func New(ctx context.Context, opts Options) *Model {
 	if opts.Idle == 0 {
 		opts.Idle = defaultIdle
 	}
-	m := &Model{opts: opts, ctx: ctx, marks: map[engine.PiName]bool{}, focus: inTable}
+	m := &Model{opts: opts, ctx: ctx, marks: map[engine.PiName]bool{}, mine: map[int64]bool{}, focus: inTable}
 	m.live, m.leave = context.WithCancel(ctx)
 	m.feed, m.cancel = opts.Viewer.Subscribe()
 	m.canvas = canvas{sgr: newSGR(), g: newGlyphs(opts.ASCII), ascii: opts.ASCII}
@@ -283,6 +284,7 @@ func (m *Model) take(s *engine.Snapshot) tea.Cmd {
 	}
 	m.snap = s
 	m.checkPending()
+	m.followJobs()
 	if m.frozenAt.IsZero() {
 		return m.show(s)
 	}
