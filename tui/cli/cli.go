@@ -179,10 +179,18 @@ func (a *app) report(err error) int {
 	if p.err != nil {
 		fmt.Fprintf(a.err, "picloud: %s\n", clean(p.err.Error()))
 	}
-	if p.hint != "" {
-		fmt.Fprintf(a.err, "try: %s\n", clean(p.hint))
-	}
+	a.hint(p.hint)
 	return p.code
+}
+
+// hint prints what to do: a command, or in words.
+func (a *app) hint(text string) {
+	if strings.HasPrefix(text, "picloud ") || strings.HasPrefix(text, "--") {
+		text = "try: " + text
+	}
+	if text != "" {
+		fmt.Fprintln(a.err, clean(text))
+	}
 }
 
 // asProblem gives an error of a command's own work its exit code.
@@ -251,4 +259,12 @@ func ago(now, t time.Time) string {
 		return "-"
 	}
 	return age(now.Truncate(time.Second).Sub(t.Truncate(time.Second)))
+}
+
+// lately is ago for running text.
+func lately(now, t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return ago(now, t) + " ago"
 }

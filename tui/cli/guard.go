@@ -15,14 +15,14 @@ func (t *act) pass(now *engine.Snapshot) error {
 	want := t.text()
 	switch kind := t.guard.Kind; {
 	case t.confirm != "" && t.confirm != want:
-		return usagef("--confirm "+quoted(want), "%s: --confirm %s does not fit what it would be done to", t.verb.Name, quoted(clip(t.confirm)))
+		return usagef("", "%s, %s: --confirm %s is not %s; nothing was done", t.what(), t.who(), quoted(clip(t.confirm)), quoted(want))
 	case t.confirm != "":
 		t.cmd.Passed, t.cmd.Typed = engine.GuardName, want
 	case kind == engine.GuardNone:
 	case t.yes && kind < engine.GuardName:
 		t.cmd.Passed = kind
 	case !t.s.TTY:
-		return usagef(t.needs(), "%s %s: not confirmed, nothing was done", t.verb.Name, t.who())
+		return usagef("repeat it with "+t.needs()+", or with --dry-run first", "%s, %s: not confirmed, nothing was done", t.what(), t.who())
 	default:
 		return t.ask(now)
 	}
@@ -40,7 +40,7 @@ func (t *act) who() string {
 // ask asks the person at the terminal.
 func (t *act) ask(now *engine.Snapshot) error {
 	const shown = 10 // Pis by name
-	fmt.Fprintf(t.err, "%s: %s\n", t.verb.Name, t.verb.Help)
+	fmt.Fprintf(t.err, "%s: %s\n", t.what(), t.verb.Help)
 	for i, p := range t.pis {
 		if i == shown {
 			fmt.Fprintf(t.err, "  and %d more\n", len(t.pis)-shown)
@@ -75,7 +75,6 @@ func (t *act) ask(now *engine.Snapshot) error {
 	if t.guard.Kind == engine.GuardName {
 		t.cmd.Typed = want
 	}
-	t.told = true
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,15 +22,16 @@ func (a *app) jobGroup() *cobra.Command {
 		if active {
 			jobs = slices.DeleteFunc(jobs, func(j engine.JobView) bool { return j.State.Ended() })
 		}
+		slices.SortFunc(jobs, func(a, b engine.JobView) int { return cmp.Compare(a.ID, b.ID) })
 		return a.jobs(now, jobs)
 	})
 	list.Flags().BoolVar(&active, "active", false, "only those that have not ended")
 	show := a.leaf("show JOB...", "tell how far jobs are, or how they ended", jobWords, a.jobShow)
 	var timeout time.Duration
-	wait := a.leaf("wait JOB...", "wait until jobs end; exit status 1 if one does not succeed", jobWords, func(ctx context.Context, now *engine.Snapshot, args []string) error {
+	wait := a.leaf("wait JOB...", "wait until jobs end; status 1 if one does not succeed", jobWords, func(ctx context.Context, now *engine.Snapshot, args []string) error {
 		return a.jobWait(ctx, now, args, timeout)
 	})
-	wait.Flags().DurationVar(&timeout, "timeout", 0, "no longer than this, such as 5m (default: until they end)")
+	wait.Flags().DurationVar(&timeout, "timeout", 0, "no longer than `TIME`, such as 5m")
 	g.AddCommand(list, show, wait, a.jobCancel())
 	return g
 }
@@ -128,7 +130,7 @@ func (a *app) jobShow(ctx context.Context, now *engine.Snapshot, args []string) 
 		if j.To != "" {
 			g.fact("to", string(j.To))
 		}
-		g.fact("state", string(j.State)+": "+jobProgress(j))
+		g.fact("state", jobProgress(j))
 		if j.State == engine.JobRunning && j.Percent >= 0 {
 			g.fact("step", fmt.Sprintf("%d %% of %s", j.Percent, j.Step))
 		}
@@ -156,7 +158,7 @@ func (a *app) jobWait(ctx context.Context, now *engine.Snapshot, args []string, 
 			ids = append(ids, j.ID)
 		}
 	}
-	ended, err := a.await(ctx, ids, timeout)
+	ended, err := a.await(ctx, ids, jobs, timeout)
 	if a.json {
 		if err := a.emit(jobsOut(ended)); err != nil {
 			return err
@@ -191,7 +193,7 @@ func (a *app) jobCancel() *cobra.Command {
 	f := c.Flags()
 	f.BoolVar(&t.dryRun, "dry-run", false, "say what would be done, and do nothing")
 	f.StringVar(&t.reason, "reason", "", "why, for the audit: `TEXT`")
-	f.BoolVar(&t.yes, "yes", false, "do not ask")
+	f.BoolVar(&t.yes, "yes", false, "do not ask; a name to type needs --confirm")
 	f.StringVar(&t.confirm, "confirm", "", "the `TEXT` that would have to be typed")
 	return c
 }

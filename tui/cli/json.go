@@ -40,10 +40,10 @@ type rackJSON struct {
 	Silent   []string    `json:"silent_switches" doc:"switches that do not answer"`
 	Warnings []string    `json:"warnings" doc:"what is wrong with the service itself"`
 	Jobs     int         `json:"jobs" doc:"jobs that have not ended"`
-	Faults   []problemPi `json:"faults" doc:"Pis that need somebody"`
+	Faults   []faultJSON `json:"faults" doc:"Pis that need somebody"`
 }
 
-type problemPi struct {
+type faultJSON struct {
 	Pi        string         `json:"pi"`
 	Port      string         `json:"port" doc:"switch/port"`
 	Stage     string         `json:"stage" doc:"see pis"`

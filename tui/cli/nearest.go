@@ -11,12 +11,33 @@ func nearest(word string, candidates []string) string {
 	}
 	word = strings.ToLower(word)
 	best, least := "", max(1, len(word)/3)+1
+	plain := shortNumbers(word)
 	for _, c := range candidates {
+		if shortNumbers(strings.ToLower(c)) == plain {
+			return c
+		}
 		if d := distance(word, strings.ToLower(c), least); d < least {
 			best, least = c, d
 		}
 	}
 	return best
+}
+
+// shortNumbers drops the zeros before numbers: "a3-5" for "a3-005".
+func shortNumbers(s string) string {
+	var b strings.Builder
+	b.Grow(len(s))
+	inNumber := false
+	for i := 0; i < len(s); i++ {
+		digit := s[i] >= '0' && s[i] <= '9'
+		next := i+1 < len(s) && s[i+1] >= '0' && s[i+1] <= '9'
+		if s[i] == '0' && !inNumber && next {
+			continue
+		}
+		inNumber = digit
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // distance counts the letters to add, drop, change or swap with their

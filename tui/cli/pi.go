@@ -17,10 +17,10 @@ import (
 func (a *app) piGroup() *cobra.Command {
 	g := a.group("pi", "the Pis: see them and act on them", "")
 	list := a.leaf("list [PI...]", "list Pis, all or those named", anyPiWords, a.piList)
-	list.Long = "List Pis, all or those named.\n\n" + targetHelp + strings.Join(setNames(), " ") + stageLegend()
+	list.Long = "List Pis, all or those named.\n\n" + targetHelp() + stageLegend()
 	show := a.leaf("show PI...", "tell all that is known of Pis, and why one is stuck", piWords, a.piShow)
 	show.Long = "Tell all that is known of Pis: stage, power, board, root, and the timeline of\nthe boot, with the reason and what to do if it is stuck.\n\n" +
-		targetHelp + strings.Join(setNames(), " ")
+		targetHelp()
 	g.AddCommand(list, show)
 	for _, v := range engine.Verbs() {
 		g.AddCommand(a.verbCommand(v))

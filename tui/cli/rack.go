@@ -25,7 +25,7 @@ func (a *app) rackCommand() *cobra.Command {
 		g.fact("jobs", plural(running(now), "job has", "jobs have")+" not ended")
 		for i := range now.Switches {
 			if sw := &now.Switches[i]; sw.Err != "" {
-				g.fact("switch", fmt.Sprintf("%s does not answer (last %s ago): %s", sw.Name, ago(now.At, sw.Answered), sw.Err))
+				g.fact("switch", fmt.Sprintf("%s does not answer (last answer: %s): %s", sw.Name, lately(now.At, sw.Answered), sw.Err))
 			}
 		}
 		for _, w := range now.Warnings {
@@ -77,7 +77,7 @@ func rackOut(now *engine.Snapshot) rackJSON {
 		Version: schemaVersion, Rack: now.Rack, At: stamp{now.At},
 		Counts: countsJSON{c.Total, c.Up, c.Booting, c.Off, c.Stalled, c.Unknown},
 		PoE:    poeJSON{now.PoE.Milliwatts, now.PoE.BudgetWatts * 1000, now.PoE.Complete},
-		Silent: []string{}, Warnings: append([]string{}, now.Warnings...), Jobs: running(now), Faults: []problemPi{},
+		Silent: []string{}, Warnings: append([]string{}, now.Warnings...), Jobs: running(now), Faults: []faultJSON{},
 	}
 	for i := range now.Switches {
 		if now.Switches[i].Err != "" {
@@ -85,7 +85,7 @@ func rackOut(now *engine.Snapshot) rackJSON {
 		}
 	}
 	for _, p := range where(now, isFault) {
-		out.Faults = append(out.Faults, problemPi{string(p.Name), p.Port.String(), p.Stage.String(), lastStage(p), stamp{p.Since}, diagnosisOut(p)})
+		out.Faults = append(out.Faults, faultJSON{string(p.Name), p.Port.String(), p.Stage.String(), lastStage(p), stamp{p.Since}, diagnosisOut(p)})
 	}
 	return out
 }
@@ -176,7 +176,7 @@ func (a *app) showSwitch(now *engine.Snapshot, sw *engine.SwitchView) {
 	if sw.Err != "" {
 		g.fact("silent", "it does not answer: "+sw.Err)
 	}
-	g.fact("answered", or(strings.TrimSuffix(ago(now.At, sw.Answered), "-"), "never")+" ago, up "+uptimeText(sw))
+	g.fact("answered", lately(now.At, sw.Answered)+", up "+uptimeText(sw))
 	g.fact("power", watts(sw.Milliwatts)+" W of "+budgetText(sw)+" W")
 	if sw.Description != "" {
 		g.fact("is", sw.Description)

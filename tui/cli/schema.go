@@ -54,7 +54,7 @@ Units are in the names. Errors are text on standard error, never JSON.
 				continue
 			}
 			known[t] = true
-			fmt.Fprintf(&b, "\n  a %s\n", typeName(t))
+			fmt.Fprintf(&b, "\n  %s:\n", typeName(t))
 			later = fields(&b, t, later)
 		}
 	}

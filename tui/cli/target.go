@@ -67,6 +67,22 @@ type noTarget struct{ word, why, hint string }
 
 func (e *noTarget) Error() string { return e.why }
 
+// targetHelp says what a PI can be.
+func targetHelp() string {
+	var b strings.Builder
+	b.WriteString(`PI is any number of
+  a3-023               a name
+  a3-0[01-12]          names with a range of numbers
+  sw1/3, sw1/1-12,15   what is at these ports
+  sw1                  all of a switch
+  @stalled             a set, one of
+`)
+	for _, line := range wrap(strings.Join(setNames(), " "), 55) {
+		b.WriteString("                       " + line + "\n")
+	}
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
 // resolve turns words into Pis, each once, in the order they were named:
 //
 //	a3-023             a Pi
@@ -121,7 +137,7 @@ func resolveSet(s *engine.Snapshot, name string) ([]*engine.PiView, error) {
 	}
 	hint := meant("@"+name, setNames())
 	if hint == "" {
-		hint = "sets: " + strings.Join(setNames(), " ")
+		hint = "the sets are " + strings.Join(setNames(), " ")
 	}
 	return nil, &noTarget{"@" + name, fmt.Sprintf("there is no set @%s", clip(name)), hint}
 }

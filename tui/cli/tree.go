@@ -15,13 +15,6 @@ import (
 // runner is the work of one command; now is the rack when it began.
 type runner func(ctx context.Context, now *engine.Snapshot, args []string) error
 
-const targetHelp = `PI is any number of
-  a3-023             a name
-  a3-0[01-12]        names with a range of numbers
-  sw1/3, sw1/1-12,15 what is at these ports
-  sw1                all of a switch
-  @stalled           a set: `
-
 // root builds the tree: nouns, and below them what can be done.
 func (a *app) root() *cobra.Command {
 	root := a.group("picloud", "a cloud of Raspberry Pis that boot over the network", "")
@@ -29,6 +22,7 @@ func (a *app) root() *cobra.Command {
 		"\n\nExit status: 0 done, 1 refused or failed (also if only in part), 2 not understood\nor not confirmed."
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions = cobra.CompletionOptions{DisableDefaultCmd: true, HiddenDefaultCmd: true}
+	root.SetUsageTemplate(usageTemplate)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetIn(strings.NewReader(""))
@@ -45,13 +39,38 @@ func (a *app) root() *cobra.Command {
 	return root
 }
 
+// usageTemplate is the lower part of the help.
+const usageTemplate = `Usage:
+  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+{{- if .HasAvailableSubCommands}}
+
+Commands:
+{{- range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}
+{{- end}}
+{{- if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}
+{{- end}}
+{{- if .HasAvailableInheritedFlags}}
+
+Everywhere:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}
+{{- end}}
+{{- if .HasAvailableSubCommands}}
+
+Each command has --help{{if not .HasParent}}; "{{.CommandPath}} help json" describes --json{{end}}.
+{{- end}}
+`
+
 // group is a noun. Alone it is not understood, and what it has is listed.
 func (a *app) group(name, short, long string) *cobra.Command {
 	c := &cobra.Command{Use: name, Short: short, Long: long, Args: cobra.ArbitraryArgs}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		names := subcommands(cmd)
 		if len(args) == 0 {
-			return usagef(cmd.CommandPath()+" --help", "%s what? %s", cmd.CommandPath(), strings.Join(names, " "))
+			return usagef(cmd.CommandPath()+" --help", "say what to do: %s, then one of: %s", cmd.CommandPath(), strings.Join(names, " "))
 		}
 		hint := meant(args[0], names)
 		if hint == "" {
@@ -92,7 +111,6 @@ var (
 // leaf is a command that does something.
 func (a *app) leaf(use, short string, w words, run runner) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short}
-	c.DisableFlagsInUseLine = true
 	c.Args = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < w.least:

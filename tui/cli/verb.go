@@ -35,7 +35,7 @@ type act struct {
 	guard engine.Guard
 	pis   []*engine.PiView // who it will be done to
 	left  []refusal        // who it cannot be done to, and why
-	told  bool             // left has been printed
+	told  int              // how many of left have been printed
 }
 
 // refusal is a Pi that is left alone.
@@ -97,10 +97,10 @@ func (a *app) verbCommand(v engine.Verb) *cobra.Command {
 		}
 		if must[i] {
 			needed = append(needed, arg.flag)
+			c.Use += " --" + arg.flag + " " + name
+		} else {
+			c.Use += " [--" + arg.flag + " " + name + "]"
 		}
-	}
-	for _, n := range needed {
-		c.Use += " --" + n + " " + strings.ToUpper(n)
 	}
 	check := c.Args
 	c.Args = func(cmd *cobra.Command, args []string) error {
@@ -111,8 +111,8 @@ func (a *app) verbCommand(v engine.Verb) *cobra.Command {
 		}
 		return check(cmd, args)
 	}
-	f.BoolVar(&t.yes, "yes", false, "do not ask")
-	f.StringVar(&t.confirm, "confirm", "", "the `TEXT` that would have to be typed: the Pi's name, or \"VERB COUNT\" for several")
+	f.BoolVar(&t.yes, "yes", false, "do not ask; a name to type needs --confirm")
+	f.StringVar(&t.confirm, "confirm", "", "the `TEXT` to type: the Pi's name, for several as \""+string(v.Name)+" 3\"")
 	t.commonFlags(c)
 	c.Long = a.verbHelp(v)
 	return c
@@ -122,14 +122,14 @@ func (t *act) commonFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.BoolVar(&t.dryRun, "dry-run", false, "say what would be done, and do nothing")
 	f.StringVar(&t.reason, "reason", "", "why, for the audit: `TEXT`")
-	f.BoolVar(&t.wait, "wait", false, "wait until the jobs end; exit status 1 if one does not succeed")
-	f.DurationVar(&t.timeout, "timeout", 0, "with --wait: no longer than this, such as 5m (default: until they end)")
+	f.BoolVar(&t.wait, "wait", false, "wait until the jobs end; status 1 if one does not succeed")
+	f.DurationVar(&t.timeout, "timeout", 0, "with --wait: no longer than `TIME`, such as 5m")
 }
 
 // verbHelp tells what a verb is and what it asks.
 func (a *app) verbHelp(v engine.Verb) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s.\n\n%s%s\n\n", upperFirst(v.Help), targetHelp, strings.Join(setNames(), " "))
+	fmt.Fprintf(&b, "%s.\n\n%s\n\n", upperFirst(v.Help), targetHelp())
 	fmt.Fprintf(&b, "For role %s and above.", v.Role)
 	if v.Loses != "" {
 		fmt.Fprintf(&b, " Takes away: %s.", v.Loses)
@@ -145,7 +145,7 @@ func (a *app) verbHelp(v engine.Verb) string {
 	case free == rented:
 		fmt.Fprintf(&b, "\nIt asks first; without a terminal it needs %s.", free)
 	default:
-		fmt.Fprintf(&b, "\nIt asks first; without a terminal a free Pi needs %s and a rented one %s.", or(free, "nothing"), or(rented, "nothing"))
+		fmt.Fprintf(&b, "\nIt asks first; without a terminal a free Pi needs %s,\nand a rented one %s.", or(free, "nothing"), or(rented, "nothing"))
 	}
 	return b.String()
 }
@@ -278,10 +278,54 @@ func (t *act) refuse(now *engine.Snapshot, p *engine.PiView) string {
 			return why
 		}
 	}
-	if image := cmp.Or(t.image, p.Image); t.verb.Name == engine.VerbReimage && !slices.Contains(imageNames(now), image) {
-		return fmt.Sprintf("the configuration has no image %q", clean(image))
+	switch t.verb.Name {
+	case engine.VerbReimage:
+		if image := cmp.Or(t.image, p.Image); !slices.Contains(imageNames(now), image) {
+			return fmt.Sprintf("the configuration has no image %q", clean(image))
+		}
+	case engine.VerbMove:
+		if to, ok := now.Pi(t.cmd.To); ok {
+			return refuseMove(p, to)
+		}
+	case engine.VerbResize:
+		if has := p.RootVolume.Use.Size; t.cmd.Size < has {
+			return "its root has " + bytesOf(has) + " and cannot shrink"
+		}
 	}
 	return ""
+}
+
+// refuseMove says why no server can go to a Pi.
+func refuseMove(p, to *engine.PiView) string {
+	switch name := clean(string(to.Name)); {
+	case p.Name == to.Name:
+		return "its server is here already"
+	case to.Server != "":
+		return "not to " + name + ": it has a server, " + clean(to.Server)
+	case to.Life != engine.LifeReady:
+		return fmt.Sprintf("not to %s: it is %s, not ready", name, to.Life)
+	case to.Job != nil:
+		return fmt.Sprintf("not to %s: job %d (%s) is not over", name, to.Job.ID, to.Job.Verb)
+	case to.Power == engine.PowerUnknown:
+		return fmt.Sprintf("not to %s: switch %s does not answer", name, clean(to.Port.Switch))
+	}
+	return ""
+}
+
+// what is the verb with what it is given: "move to a3-005".
+func (t *act) what() string {
+	s := string(t.verb.Name)
+	switch {
+	case t.cmd.To != "":
+		s += " to " + clean(string(t.cmd.To))
+	case t.verb.Name == engine.VerbMove:
+		s += " to a spare Pi"
+	case t.cmd.Image != "":
+		s += " from " + clean(t.cmd.Image)
+	case t.cmd.Size != 0:
+		s += " to " + bytesOf(t.cmd.Size)
+	}
+	return s
 }
 
 // send gives the command to the engine and tells what became of it.
@@ -308,7 +352,7 @@ func (t *act) send(ctx context.Context, now *engine.Snapshot) error {
 	var ended []engine.JobView
 	var waitErr error
 	if waits {
-		ended, waitErr = t.await(ctx, jobsOf(res.Accepted), t.timeout)
+		ended, waitErr = t.await(ctx, jobsOf(res.Accepted), nil, t.timeout)
 	} else if len(res.Accepted) > 0 {
 		t.settle(ctx, sent)
 	}
@@ -373,23 +417,18 @@ func (t *act) tellAccepted(now *engine.Snapshot, accepted []engine.Accepted) {
 
 // tellLeft lists who was left alone, with what to do about it.
 func (t *act) tellLeft(now *engine.Snapshot) {
-	if t.told {
-		return
-	}
-	for _, r := range t.left {
+	news := t.left[t.told:]
+	t.told = len(t.left)
+	for _, r := range news {
 		fmt.Fprintf(t.err, "%s  %s  refused: %s\n", t.verb.Name, clean(string(r.pi)), clean(r.err.Error()))
 	}
-	if len(t.left) == 0 {
-		return
-	}
-	if hint := t.leftHint(now); hint != "" {
-		fmt.Fprintf(t.err, "try: %s\n", clean(hint))
+	if len(news) > 0 {
+		t.hint(leftHint(now, news[0]))
 	}
 }
 
-// leftHint is what to do about the first of those that were left alone.
-func (t *act) leftHint(now *engine.Snapshot) string {
-	r := t.left[0]
+// leftHint is what to do about one that was left alone.
+func leftHint(now *engine.Snapshot, r refusal) string {
 	p, ok := now.Pi(r.pi)
 	switch {
 	case !errors.Is(r.err, engine.ErrNotNow):
@@ -430,11 +469,11 @@ func (t *act) tellDryRun(now *engine.Snapshot, role string) {
 		tab := table{cols: []column{{title: "WOULD"}, {title: "PI"}, {title: "PORT"}, {title: "STAGE"}, {title: "SERVER", least: 6}, {title: "ASKS"}}}
 		guards := t.v.Guards(t.verb.Name)
 		for _, p := range t.pis {
-			tab.row(string(t.verb.Name), string(p.Name), p.Port.String(), stageCell(p), or(p.Server, "-"), guards.For(p).Kind.String())
+			tab.row(t.what(), string(p.Name), p.Port.String(), stageCell(p), or(p.Server, "-"), guards.For(p).Kind.String())
 		}
 		t.print(&tab)
 		if t.verb.Loses != "" {
-			t.printf("each loses %s\n", t.verb.Loses)
+			t.printf("takes away: %s\n", t.verb.Loses)
 		}
 		if need := t.needs(); need != "" {
 			t.printf("without a terminal it needs %s\n", need)

@@ -13,15 +13,27 @@ import (
 
 var errTimeout = errors.New("the time is over; the jobs go on")
 
-// await waits until jobs have ended and returns how. Their progress is printed
-// a line at a time, unless the output is JSON.
-func (a *app) await(ctx context.Context, ids []int64, timeout time.Duration) ([]engine.JobView, error) {
+// patience is how long a job that was just accepted may be missing in the
+// snapshots.
+const patience = 2 * time.Second
+
+// await waits until jobs have ended and returns how; known are views of them
+// from before. Their progress is printed a line at a time, unless the output
+// is JSON.
+func (a *app) await(ctx context.Context, ids []int64, known []engine.JobView, timeout time.Duration) ([]engine.JobView, error) {
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, timeout, errTimeout)
 		defer cancel()
 	}
 	w := &waiter{app: a, ids: ids, begun: time.Now(), last: map[int64]string{}, ended: map[int64]engine.JobView{}}
+	for i := range known {
+		if known[i].State.Ended() {
+			w.end(time.Now(), &known[i])
+		}
+	}
+	late := time.NewTimer(patience)
+	defer late.Stop()
 	feed, stop := a.v.Subscribe()
 	defer stop()
 	for len(w.ended) < len(ids) {
@@ -31,6 +43,11 @@ func (a *app) await(ctx context.Context, ids []int64, timeout time.Duration) ([]
 				return nil, engine.ErrStopped
 			}
 			if err := w.look(ctx, s); err != nil {
+				return w.list(), err
+			}
+		case <-late.C:
+			w.late = true
+			if err := w.look(ctx, a.v.Snapshot()); err != nil {
 				return w.list(), err
 			}
 		case <-ctx.Done():
@@ -45,6 +62,7 @@ type waiter struct {
 	*app
 	ids   []int64
 	begun time.Time
+	late  bool             // a snapshot from before begun is all there will be
 	last  map[int64]string // what was printed of each
 	ended map[int64]engine.JobView
 }
@@ -72,6 +90,9 @@ func (w *waiter) look(ctx context.Context, s *engine.Snapshot) error {
 		if j == nil {
 			// It is newer than the snapshot, or it ended so long ago that the
 			// snapshot has it no longer: then its audit row is closed.
+			if !w.late && !s.At.After(w.begun) {
+				continue
+			}
 			old, err := w.fromAudit(ctx, id)
 			if err != nil {
 				return err
@@ -80,12 +101,18 @@ func (w *waiter) look(ctx context.Context, s *engine.Snapshot) error {
 				continue
 			}
 		}
-		w.tell(s.At, j)
 		if j.State.Ended() {
-			w.ended[id] = *j
+			w.end(s.At, j)
+		} else {
+			w.tell(s.At, j)
 		}
 	}
 	return nil
+}
+
+func (w *waiter) end(at time.Time, j *engine.JobView) {
+	w.tell(at, j)
+	w.ended[j.ID] = *j
 }
 
 // tell prints a job's progress when it is another than before.
@@ -111,7 +138,7 @@ func jobProgress(j *engine.JobView) string {
 	case engine.JobDone:
 		return "done" + took
 	case engine.JobFailed:
-		return "failed at " + stepText(j) + took + ": " + j.Error
+		return "failed" + took + ": " + j.Error
 	case engine.JobCancelled:
 		return "cancelled" + took + because(j.Error)
 	case engine.JobQueued:
@@ -147,7 +174,10 @@ func (a *app) fromAudit(ctx context.Context, id int64) (*engine.JobView, error) 
 		if err != nil {
 			return nil, fmt.Errorf("read the audit: %w", err)
 		}
-		if i := slices.IndexFunc(rows, func(r engine.AuditRow) bool { return r.Job == id }); i >= 0 {
+		if i := slices.IndexFunc(rows, func(r engine.AuditRow) bool {
+			// The row of who cancelled it has its number too.
+			return r.Job == id && r.Verb != string(engine.VerbCancel)
+		}); i >= 0 {
 			return jobOfRow(rows[i]), nil
 		}
 		if len(rows) < auditPage {
