@@ -61,6 +61,7 @@ type Daemon struct {
 	switches *switches
 	roots    *roots
 	near     *neighbours
+	public   *addresses
 	dhcp     *dhcp.Server
 	tftp     *tftp.Server
 	volumes  volume.Driver
@@ -126,7 +127,12 @@ func (d *Daemon) openLinks(l engine.Layout) error {
 	}
 	d.near = newNeighbours(d.routes, d.opts.Log)
 	d.close = append(d.close, d.near.close)
-	return d.near.check(l)
+	if err := d.near.check(l); err != nil {
+		return err
+	}
+	d.public = newAddresses(d.routes, d.opts.Log)
+	d.close = append(d.close, d.public.close)
+	return d.public.layout(l)
 }
 
 func (d *Daemon) openStore(ctx context.Context) error {
@@ -291,6 +297,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			follow(ctx, d.engine, func(s *engine.Snapshot) {
 				prober.Set(probeTargets(s, cfg.SSH.Port))
 				d.near.follow(d.bootTable())
+				d.public.follow(s)
 				room.follow(s)
 			})
 			return nil
@@ -345,6 +352,9 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	d.routes.table.Store(next.table.Load())
+	if err := d.public.layout(layout); err != nil {
+		return err
+	}
 	if err := d.engine.Relayout(ctx, layout); err != nil {
 		return err
 	}

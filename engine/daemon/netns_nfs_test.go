@@ -4,6 +4,7 @@ package daemon_test
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"picloud/engine"
 	"picloud/engine/config"
 	"picloud/hw/sim"
 	"picloud/hw/sim/netns"
@@ -74,7 +76,12 @@ func mountBtrfs(t *testing.T, at string) {
 // the configuration while the program is away: its export goes with it.
 func TestServeGanesha(t *testing.T) {
 	top, rack, path := smallRack(t)
-	cfg := onGanesha(t, path, func(cfg *config.Config) { mountBtrfs(t, cfg.State) })
+	cfg := onGanesha(t, path, func(cfg *config.Config) {
+		mountBtrfs(t, cfg.State)
+		cfg.Servers = []config.Server{{
+			Name: "shop", Owner: "customer 1", Pi: engine.PiName(cfg.Segments[0].Name), Address: netip.MustParsePrefix("2001:db8:77::2/64"),
+		}}
+	})
 	s := startServe(t, top, path)
 	up := map[string]bool{}
 	driver := false
@@ -88,6 +95,17 @@ func TestServeGanesha(t *testing.T) {
 		driver = driver || l.Msg == "nfs: nfs-ganesha"
 		return len(up) == len(rack.Inventory().Pis)
 	})
+	device := cfg.Segments[0].Interface
+	for _, tt := range [][2]string{
+		{"-6 route show proto 80", "2001:db8:77::2 dev " + device},
+		{"-6 address show dev " + device, "inet6 fe80::1/64 scope link nodad"},
+	} {
+		args := append([]string{"-n", top.ServerNamespace}, strings.Fields(tt[0])...)
+		out, err := exec.CommandContext(t.Context(), "ip", args...).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), tt[1]) {
+			t.Errorf("ip %s: no %q in %s (%v)", tt[0], tt[1], out, err)
+		}
+	}
 	if !driver {
 		t.Error("it does not say which NFS server it uses")
 	}
