@@ -30,9 +30,9 @@ func openIn(dir, sub, name string) (*os.File, int64, error) {
 	}
 	defer root.Close()
 	if sub != "" {
-		inner, err := root.OpenRoot(sub)
+		inner, err := openFolder(root, sub)
 		if err != nil {
-			return nil, 0, pathError(err)
+			return nil, 0, err
 		}
 		defer inner.Close()
 		root = inner
@@ -40,33 +40,59 @@ func openIn(dir, sub, name string) (*os.File, int64, error) {
 	return openBeneath(root, name)
 }
 
-// openBeneath opens a regular file. It first gets hold of whatever has the name
-// without opening it (O_PATH), since opening has effects: a pipe blocks, and a
-// device such as a watchdog starts. Only what then is a regular file is opened,
-// by way of the same handle, so that nothing can be put in its place meanwhile.
+// openFolder opens a folder. os.Root.OpenRoot would do, but that it waits for a
+// writer if what has the name is a pipe.
+func openFolder(root *os.Root, name string) (*os.Root, error) {
+	handle, info, err := hold(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer handle.Close()
+	if !info.IsDir() {
+		return nil, fs.ErrNotExist
+	}
+	var folder *os.Root
+	err = byHandle(handle, func(path string) (err error) {
+		folder, err = os.OpenRoot(path)
+		return err
+	})
+	return folder, err
+}
+
+// openBeneath opens a regular file.
 func openBeneath(root *os.Root, name string) (*os.File, int64, error) {
+	handle, info, err := hold(root, name)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer handle.Close()
+	return reopen(handle, info)
+}
+
+// hold gets hold of whatever has the name, or is at the end of its links, without
+// opening it (O_PATH), since opening has effects: a pipe blocks, and a device such
+// as a watchdog starts. What then is of the right kind is opened by way of the
+// same handle, so that nothing can be put in its place meanwhile.
+func hold(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
 	for range maxLinks {
 		handle, err := root.OpenFile(name, unix.O_PATH, 0)
 		if err != nil {
-			return nil, 0, pathError(err)
+			return nil, nil, pathError(err)
 		}
 		info, err := handle.Stat()
 		if err != nil {
 			handle.Close()
-			return nil, 0, err
+			return nil, nil, err
 		}
-		if info.Mode().Type() == fs.ModeSymlink {
-			handle.Close()
-			if name, err = follow(root, name); err != nil {
-				return nil, 0, err
-			}
-			continue
+		if info.Mode().Type() != fs.ModeSymlink {
+			return handle, info, nil
 		}
-		f, size, err := reopen(handle, info)
 		handle.Close()
-		return f, size, err
+		if name, err = follow(root, name); err != nil {
+			return nil, nil, err
+		}
 	}
-	return nil, 0, ErrLink
+	return nil, nil, ErrLink
 }
 
 // follow returns where the link name leads. os.Root follows links itself, but not
@@ -91,18 +117,25 @@ func reopen(handle *os.File, info fs.FileInfo) (*os.File, int64, error) {
 	if info.Size() > MaxFileSize {
 		return nil, 0, ErrTooLarge
 	}
+	var f *os.File
+	err := byHandle(handle, func(path string) (err error) {
+		f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+		return err
+	})
+	return f, info.Size(), err
+}
+
+// byHandle calls open with a path that leads to what a handle refers to.
+func byHandle(handle *os.File, open func(path string) error) error {
 	raw, err := handle.SyscallConn()
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	var f *os.File
-	cerr := raw.Control(func(fd uintptr) {
-		f, err = os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(fd)), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	})
+	cerr := raw.Control(func(fd uintptr) { err = open("/proc/self/fd/" + strconv.Itoa(int(fd))) })
 	if err = errors.Join(cerr, err); err != nil {
-		return nil, 0, fmt.Errorf("open what was found: %w", err)
+		return fmt.Errorf("open what was found: %w", err)
 	}
-	return f, info.Size(), nil
+	return nil
 }
 
 // pathError tells apart the errors of os.Root. It reports a path that leads out by

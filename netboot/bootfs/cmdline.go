@@ -35,6 +35,10 @@ type Cmdline struct {
 	// nfsmount knows version 3 only, and takes no proto= (raspberrypi/documentation
 	// issue 3205). It sets auto_initramfs in config.txt, too.
 	Initramfs bool
+	// Memory tells that the initramfs is the whole system, which finds out by
+	// itself what its addresses are. Then the line has no address and no root, and
+	// of the fields above only Initramfs is looked at.
+	Memory bool
 	// ReadOnly mounts the root read-only.
 	ReadOnly bool
 	// Device is the network interface. Empty is "eth0".
@@ -74,6 +78,28 @@ const initramfsOptions = "vers=3,tcp,hard,nolock,timeo=600,retrans=2"
 var reserved = []string{"root", "nfsroot", "nfsaddrs", "ip", "init", "rdinit", "rootfstype", "rootflags", "ro", "rw", "console"}
 
 func (c *Cmdline) check() error {
+	if !c.Memory {
+		if err := c.checkRoot(); err != nil {
+			return err
+		}
+	}
+	for _, w := range c.Console {
+		if !isWord(w, ",") {
+			return fmt.Errorf("console %q is not a device with options", w)
+		}
+	}
+	for _, w := range c.Extra {
+		if err := checkExtra(w); err != nil {
+			return err
+		}
+	}
+	if n := len(c.String()); n >= maxCmdline {
+		return fmt.Errorf("the command line has %d octets, the kernel reads %d", n, maxCmdline-1)
+	}
+	return nil
+}
+
+func (c *Cmdline) checkRoot() error {
 	if !c.Server.Is4() || c.Server.IsUnspecified() {
 		return fmt.Errorf("server address %s is not an IPv4 address", c.Server)
 	}
@@ -94,19 +120,6 @@ func (c *Cmdline) check() error {
 	}
 	if d := c.device(); len(d) > 15 || !isWord(d, ".-_") {
 		return fmt.Errorf("device %q is not the name of an interface", d)
-	}
-	for _, w := range c.Console {
-		if !isWord(w, ",") {
-			return fmt.Errorf("console %q is not a device with options", w)
-		}
-	}
-	for _, w := range c.Extra {
-		if err := checkExtra(w); err != nil {
-			return err
-		}
-	}
-	if n := len(c.String()); n >= maxCmdline {
-		return fmt.Errorf("the command line has %d octets, the kernel reads %d", n, maxCmdline-1)
 	}
 	return nil
 }
@@ -184,6 +197,9 @@ func (c *Cmdline) String() string {
 	}
 	for _, d := range console {
 		w = append(w, "console="+d)
+	}
+	if c.Memory {
+		return strings.Join(slices.Concat(w, []string{"rdinit=/init"}, c.Extra), " ")
 	}
 	mode := "rw"
 	if c.ReadOnly {

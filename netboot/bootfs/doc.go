@@ -3,7 +3,8 @@
 // Two files are made from the state of the Pi: config.txt and cmdline.txt. All
 // others come from its own root on the file server, so that a kernel that its
 // user installs is the one that boots, and where that has none, from the image
-// that the root was made of.
+// that the root was made of. A rescue system has an initramfs that is made for it,
+// and the rest from its image alone.
 //
 // Names come from the network, and what is in the root is written by whoever rents
 // the Pi. So names are checked before anything is opened, files are opened beneath

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"slices"
 
@@ -35,10 +36,20 @@ type Spec struct {
 	Folders []string
 	// Image is a folder with boot files, searched after Root. It may be empty.
 	Image string
+	// Files are served in place of what Root and Image have by these names, such as
+	// an initramfs that is put together of parts. Each is opened anew for each
+	// request. config.txt and cmdline.txt cannot be among them.
+	Files map[string]func() (Content, error)
 	// Config is what config.txt is made of.
 	Config Config
 	// Cmdline is what cmdline.txt is made of.
 	Cmdline Cmdline
+}
+
+// Content is a file that is made elsewhere. Size is its length in octets.
+type Content interface {
+	io.ReadCloser
+	Size() int64
 }
 
 // bootDirs are where a root has its boot files: boot/firmware since Bookworm, and
@@ -57,7 +68,7 @@ func New(s Spec) (*Folder, error) {
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("bootfs: new folder: %w: %w", ErrSpec, err)
 	}
-	s.MAC, s.Folders = slices.Clone(s.MAC), slices.Clone(s.Folders)
+	s.MAC, s.Folders, s.Files = slices.Clone(s.MAC), slices.Clone(s.Folders), maps.Clone(s.Files)
 	return &Folder{spec: s, generated: map[string][]byte{
 		"config.txt":  []byte(s.Config.text(s.Family, s.Cmdline.Initramfs)),
 		"cmdline.txt": []byte(s.Cmdline.String() + "\n"),
@@ -77,6 +88,11 @@ func (s *Spec) check() error {
 	for _, f := range s.Folders {
 		if err := checkName(f); err != nil {
 			return fmt.Errorf("folder %.40q of the root: not a path within it", f)
+		}
+	}
+	for name, open := range s.Files {
+		if err := checkName(name); err != nil || open == nil || name == "config.txt" || name == "cmdline.txt" {
+			return fmt.Errorf("file %.40q cannot be served in place of another", name)
 		}
 	}
 	if err := s.Config.check(s.Family); err != nil {
@@ -137,6 +153,13 @@ func (f *Folder) Open(name string) (*File, error) {
 	}
 	if b, ok := f.generated[p]; ok {
 		return &File{r: bytes.NewReader(b), size: int64(len(b)), source: Generated}, nil
+	}
+	if open, ok := f.spec.Files[p]; ok {
+		c, err := open()
+		if err != nil {
+			return nil, openError(name, err)
+		}
+		return &File{r: c, c: c, size: c.Size(), source: Generated}, nil
 	}
 	for _, place := range f.spec.places() {
 		for _, called := range aliases(p) {

@@ -28,20 +28,24 @@ func (f folderTree) Open(_ context.Context, r tftp.Request) (tftp.File, error) {
 	return file, nil
 }
 
-// serve starts a server with a Pi's boot folder, and returns its port.
+// serve starts a server with a boot folder that has an image, and returns its
+// port.
 func serve(t *testing.T, f order.Family, image string) string {
 	t.Helper()
-	folder, err := bootfs.New(bootfs.Spec{
-		Family: f,
-		Serial: "b66c4c16",
-		Image:  image,
-		Cmdline: bootfs.Cmdline{
-			Server:     netip.MustParseAddr("127.64.0.1"),
-			Client:     netip.MustParsePrefix("127.64.0.2/30"),
-			Hostname:   "p01",
-			ExportPath: "/srv/pi/p01",
-		},
-	})
+	return serveSpec(t, bootfs.Spec{Family: f, Image: image})
+}
+
+// serveSpec starts a server with the boot folder of Pi p01, and returns its port.
+func serveSpec(t *testing.T, spec bootfs.Spec) string {
+	t.Helper()
+	spec.Serial = "b66c4c16"
+	spec.Cmdline = bootfs.Cmdline{
+		Server:     netip.MustParseAddr("127.64.0.1"),
+		Client:     netip.MustParsePrefix("127.64.0.2/30"),
+		Hostname:   "p01",
+		ExportPath: "/srv/pi/p01",
+	}
+	folder, err := bootfs.New(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
