@@ -23,6 +23,16 @@ func (r Role) String() string {
 	return [...]string{"viewer", "operator", "admin"}[r]
 }
 
+// ParseRole reads a role's name.
+func ParseRole(name string) (Role, bool) {
+	for r := RoleViewer; r <= RoleAdmin; r++ {
+		if r.String() == name {
+			return r, true
+		}
+	}
+	return 0, false
+}
+
 // Actor is who acts, and from where.
 type Actor struct {
 	Name   string

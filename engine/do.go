@@ -276,6 +276,10 @@ func systemCommand(why string) Command { return Command{Actor: SystemActor(), Re
 
 // openAudit writes an act down with the number of its job, 0 if it has none.
 func (r *rack) openAudit(verb VerbName, cmd Command, p *piState, job int64) int64 {
+	return r.openAuditOf(verb, cmd, string(p.Name), job)
+}
+
+func (r *rack) openAuditOf(verb VerbName, cmd Command, target string, job int64) int64 {
 	r.ids.Audit++
 	source := cmd.Actor.Source
 	if cmd.Actor.From.IsValid() {
@@ -283,7 +287,7 @@ func (r *rack) openAudit(verb VerbName, cmd Command, p *piState, job int64) int6
 	}
 	row := AuditRow{
 		ID: r.ids.Audit, Time: time.Now(), Actor: cmd.Actor.Name, Source: source, Key: cmd.Actor.Key,
-		Verb: string(verb), Target: string(p.Name), Reason: printable(cmd.Reason), Job: job,
+		Verb: string(verb), Target: printable(target), Reason: printable(cmd.Reason), Job: job,
 	}
 	r.open[row.ID] = row
 	r.changes.Audit = append(r.changes.Audit, row)

@@ -95,6 +95,8 @@ type Engine struct {
 	commands  chan commandRequest
 	layouts   chan layoutRequest
 	steps     chan stepMessage
+	staff     chan staffRequest
+	operators atomic.Pointer[Operators]
 	stopped   chan struct{}
 	published chan struct{} // closed once the roots in use are exported
 	snapshot  atomic.Pointer[Snapshot]
@@ -120,10 +122,12 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		commands:  make(chan commandRequest),
 		layouts:   make(chan layoutRequest),
 		steps:     make(chan stepMessage),
+		staff:     make(chan staffRequest),
 		stopped:   make(chan struct{}),
 		published: make(chan struct{}),
 	}
 	e.state = newRack(e, stored)
+	e.operators.Store(e.state.operators)
 	e.state.applyLayout(cfg.Layout)
 	if err := e.state.flush(ctx); err != nil {
 		return nil, fmt.Errorf("engine: save the layout: %w", err)
@@ -201,6 +205,7 @@ type request[T, R any] struct {
 type (
 	commandRequest = request[Command, Result]
 	layoutRequest  = request[Layout, struct{}]
+	staffRequest   = request[OperatorCommand, struct{}]
 )
 
 func ask[T, R any](ctx context.Context, e *Engine, to chan request[T, R], value T) (R, error) {

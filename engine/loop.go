@@ -48,6 +48,8 @@ func (e *Engine) Run(ctx context.Context) error {
 			err := r.flush(ctx)
 			r.save(ctx)
 			req.reply <- answer[struct{}]{err: err}
+		case req := <-e.staff:
+			req.reply <- answer[struct{}]{err: r.changeOperators(req.value)}
 		case m := <-e.steps:
 			r.handleStep(m)
 			r.settle(ctx)

@@ -19,7 +19,9 @@ type State struct {
 	Volumes []Volume   // without removed ones
 	Jobs    []Job      // not ended
 	Open    []AuditRow // not ended
-	LastID  LastIDs
+	// Operators have no Fingerprint of their keys when they are loaded.
+	Operators []Operator
+	LastID    LastIDs
 }
 
 // LastIDs are the highest numbers ever given, so that none is given twice.
@@ -41,12 +43,16 @@ type Changes struct {
 	Audit     []AuditRow // by ID: an open row is inserted, then closed once
 	Log       []LogLine  // appended
 	Ports     []PortRow  // last reading of a port, for the time after a restart
+	Operators []Operator
+	// RemoveOperators are names of operators who are none any more.
+	RemoveOperators []string
 }
 
 // Empty tells whether there is nothing to save.
 func (c *Changes) Empty() bool {
 	return len(c.Switches)+len(c.Pis)+len(c.RemovePis)+len(c.Servers)+len(c.Images)+len(c.Volumes)+
-		len(c.Jobs)+len(c.Boots)+len(c.Events)+len(c.Audit)+len(c.Log)+len(c.Ports) == 0
+		len(c.Jobs)+len(c.Boots)+len(c.Events)+len(c.Audit)+len(c.Log)+len(c.Ports)+
+		len(c.Operators)+len(c.RemoveOperators) == 0
 }
 
 // BootLine is a BootEvent on its way to the store.

@@ -41,6 +41,7 @@ type rack struct {
 	sweeping   bool      // a runner removes volumes
 	stale      bool      // the boot table is not what the Pis are
 	space      space
+	operators  *Operators
 	removed    map[PiName]Pi // taken out of the configuration since the start
 	runners    runners
 }
@@ -64,6 +65,7 @@ func newRack(e *Engine, s State) *rack {
 		volumes: map[string]Volume{}, jobs: map[int64]*jobState{}, batches: map[int64]*batch{},
 		open: map[int64]AuditRow{}, removed: map[PiName]Pi{}, space: space{use: map[string]volumeUse{}},
 	}
+	r.operators = loadOperators(s.Operators)
 	for _, p := range s.Pis {
 		r.pis[p.Name] = newPiState(p)
 	}
@@ -159,9 +161,13 @@ func (r *rack) layoutPi(p Pi, on map[string]PiName) {
 			}
 		}
 		free := p.Image
+		_, back := r.removed[p.Name]
 		r.putBack(&p, on)
 		have = newPiState(p)
 		have.free = free
+		if back { // something of its former life may still be exported
+			have.export.key = unknownExport
+		}
 		have.job = r.jobOf(p.Name)
 		r.pis[p.Name] = have
 		r.savePi(have)

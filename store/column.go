@@ -109,6 +109,23 @@ func (c stage) Scan(v any) error {
 	return nil
 }
 
+// role is a role by its name.
+type role struct{ r *engine.Role }
+
+func (c role) Value() (driver.Value, error) { return c.r.String(), nil }
+func (c role) Scan(v any) error {
+	name, err := asString(v)
+	if err != nil {
+		return err
+	}
+	r, ok := engine.ParseRole(name)
+	if !ok && v != nil {
+		return fmt.Errorf("no role is named %q", name)
+	}
+	*c.r = r
+	return nil
+}
+
 // mac is an Ethernet address in colon form, "" when not known.
 type mac struct{ m *engine.MAC }
 

@@ -30,6 +30,7 @@ type model struct {
 	audit   map[int64]engine.AuditRow
 	log     map[int64]engine.LogLine
 	ports   map[engine.PortID]engine.PortRow
+	staff   map[string]engine.Operator
 	last    engine.LastIDs
 }
 
@@ -38,6 +39,7 @@ func newModel() *model {
 		pis: map[engine.PiName]engine.Pi{}, servers: map[string]engine.Server{}, images: map[string]engine.Image{},
 		volumes: map[string]engine.Volume{}, jobs: map[int64]engine.Job{}, boots: map[int64]engine.Boot{},
 		audit: map[int64]engine.AuditRow{}, log: map[int64]engine.LogLine{}, ports: map[engine.PortID]engine.PortRow{},
+		staff: map[string]engine.Operator{},
 	}
 }
 
@@ -68,6 +70,10 @@ func (m *model) save(c engine.Changes) {
 	putAll(m.audit, c.Audit, func(a engine.AuditRow) int64 { return a.ID })
 	putAll(m.log, c.Log, func(l engine.LogLine) int64 { return l.ID })
 	putAll(m.ports, c.Ports, func(p engine.PortRow) engine.PortID { return p.Port })
+	putAll(m.staff, c.Operators, func(o engine.Operator) string { return o.Name })
+	for _, name := range c.RemoveOperators {
+		delete(m.staff, name)
+	}
 }
 
 func byKey[K cmp.Ordered, V any](from map[K]V, keep func(V) bool) []V {
@@ -90,7 +96,7 @@ func (m *model) state() engine.State {
 		Volumes: byKey(m.volumes, func(v engine.Volume) bool { return v.State != engine.VolumeRemoved }),
 		Jobs:    byKey(m.jobs, func(j engine.Job) bool { return !j.State.Ended() }),
 		Open:    byKey(m.audit, func(a engine.AuditRow) bool { return a.Ended.IsZero() }),
-		LastID:  m.last,
+		LastID:  m.last, Operators: byKey(m.staff, anyOf),
 	}
 }
 
@@ -197,6 +203,13 @@ func (g gen) pi(m *model) engine.Pi {
 func (g gen) server() engine.Server {
 	return engine.Server{
 		Name: g.name(), Owner: g.text(), Keys: some(g, g.text), Address: g.prefix(), Gateway: g.addr(), Disk: int64(g.number()),
+	}
+}
+
+func (g gen) operator() engine.Operator {
+	return engine.Operator{
+		Name: g.name(), Role: pick(g, engine.RoleViewer, engine.RoleOperator, engine.RoleAdmin), Added: g.maybeTime(),
+		Keys: some(g, func() engine.OperatorKey { return engine.OperatorKey{Line: g.text()} }),
 	}
 }
 
@@ -318,7 +331,7 @@ func (g gen) changes(m *model) engine.Changes {
 				Job: int64(g.number()), Text: g.text(),
 			}
 		}),
-		Ports: some(g, g.port),
+		Ports: some(g, g.port), Operators: some(g, g.operator), RemoveOperators: some(g, g.name),
 	}
 	c.Events = g.events(m, c.Boots)
 	return c

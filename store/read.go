@@ -36,6 +36,7 @@ func load(ctx context.Context, tx *sql.Tx, st *engine.State) error {
 		func() error { return loadVolumes(ctx, tx, st) },
 		func() error { return listJobs(ctx, tx, &st.Jobs, openJobs) },
 		func() error { return list(ctx, tx, &st.Open, audit, "WHERE ended IS NULL ORDER BY id") },
+		func() error { return loadOperators(ctx, tx, st) },
 		func() error { return lastIDs(ctx, tx, &st.LastID) },
 	}
 	for _, part := range parts {
@@ -60,6 +61,25 @@ func loadServers(ctx context.Context, tx *sql.Tx, st *engine.State) error {
 	}
 	for _, k := range keys {
 		at[k.server].Keys = append(at[k.server].Keys, k.line) // a foreign key: it is there
+	}
+	return nil
+}
+
+func loadOperators(ctx context.Context, tx *sql.Tx, st *engine.State) error {
+	if err := list(ctx, tx, &st.Operators, operators, "ORDER BY name"); err != nil {
+		return err
+	}
+	var keys []serverKey
+	if err := list(ctx, tx, &keys, operatorKeys, "ORDER BY operator, seq"); err != nil {
+		return err
+	}
+	at := map[string]*engine.Operator{}
+	for i := range st.Operators {
+		at[st.Operators[i].Name] = &st.Operators[i]
+	}
+	for _, k := range keys {
+		o := at[k.server] // a foreign key: it is there
+		o.Keys = append(o.Keys, engine.OperatorKey{Line: k.line})
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 const (
 	dropPi       = "DELETE FROM pis WHERE name = ?"
 	dropKeys     = "DELETE FROM server_keys WHERE server = ?"
+	dropOperator = "DELETE FROM operators WHERE name = ?"
+	dropOpKeys   = "DELETE FROM operator_keys WHERE operator = ?"
 	dropHostKeys = "DELETE FROM host_keys WHERE volume = ?"
 	dropSteps    = "DELETE FROM steps WHERE job = ? AND seq >= ?"
 	pruneBoots   = "DELETE FROM boots WHERE pi = ?1 AND id <= " +
@@ -22,6 +24,7 @@ const (
 func statements() []string {
 	return []string{
 		switches.upsert, pis.upsert, dropPi, servers.upsert, dropKeys, serverKeys.insert,
+		operators.upsert, dropOperator, dropOpKeys, operatorKeys.insert,
 		images.upsert, volumes.upsert, dropHostKeys, hostKeys.insert, jobs.upsert, steps.upsert, dropSteps,
 		boots.upsert, bootEvents.insert, audit.upsert, logLines.insert, ports.upsert,
 		pruneBoots, pruneLog,
@@ -74,7 +77,7 @@ func (s *Store) save(ctx context.Context, c *engine.Changes) error {
 // a power cut that takes the last of them has stopped what they tell of too.
 func syncFor(c *engine.Changes) syncMode {
 	acts := len(c.Switches) + len(c.Pis) + len(c.RemovePis) + len(c.Servers) + len(c.Images) +
-		len(c.Volumes) + len(c.Jobs) + len(c.Audit)
+		len(c.Volumes) + len(c.Jobs) + len(c.Audit) + len(c.Operators) + len(c.RemoveOperators)
 	if acts > 0 {
 		return syncFull
 	}
@@ -103,6 +106,12 @@ func (s *Store) fill(b *batch, c *engine.Changes) {
 	put(b, audit, audit.upsert, c.Audit)
 	put(b, logLines, logLines.insert, c.Log)
 	put(b, ports, ports.upsert, c.Ports)
+	for i := range c.Operators {
+		putOperator(b, &c.Operators[i])
+	}
+	for _, name := range c.RemoveOperators {
+		b.do("remove operator "+name, dropOperator, name)
+	}
 	s.prune(b, c)
 }
 
@@ -126,6 +135,15 @@ func putServer(b *batch, s *engine.Server) {
 	b.do("keys of server "+s.Name, dropKeys, s.Name)
 	for i, line := range s.Keys {
 		putRow(b, serverKeys, serverKeys.insert, &serverKey{server: s.Name, seq: i, line: line})
+	}
+}
+
+// putOperator writes an operator and replaces their keys.
+func putOperator(b *batch, o *engine.Operator) {
+	putRow(b, operators, operators.upsert, o)
+	b.do("keys of operator "+o.Name, dropOpKeys, o.Name)
+	for i, k := range o.Keys {
+		putRow(b, operatorKeys, operatorKeys.insert, &serverKey{server: o.Name, seq: i, line: k.Line})
 	}
 }
 

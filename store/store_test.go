@@ -135,6 +135,13 @@ func everything() engine.Changes {
 			},
 			{ID: 3, Verb: "move", To: "a3-002", Size: 64e9, State: engine.JobQueued, Created: at(3)},
 		},
+		Operators: []engine.Operator{
+			{
+				Name: "alice", Role: engine.RoleAdmin, Added: at(-7),
+				Keys: []engine.OperatorKey{{Line: "ssh-ed25519 AAAA alice@laptop"}, {Line: "ssh-rsa BBBB alice@home"}},
+			},
+			{Name: "bob", Role: engine.RoleViewer},
+		},
 		Boots: []engine.Boot{
 			{ID: 1, Pi: "a3-001", Started: at(0), Reached: engine.StageUp, Up: at(40)},
 			{ID: 2, Pi: "a3-001", Started: at(50), Reached: engine.StageStalled, Cause: "no kernel7.img"},
@@ -177,13 +184,16 @@ func everythingAt(schema int) engine.Changes {
 		j := &c.Jobs[2]
 		j.Verb, j.To, j.Size = "", "", 0
 	}
+	if schema < 3 {
+		c.Operators = nil
+	}
 	return c
 }
 
 // stateOf is what Load returns after everything was saved.
 func stateOf(c engine.Changes) engine.State {
 	return engine.State{
-		Pis: c.Pis, Servers: c.Servers, Images: c.Images, Volumes: c.Volumes,
+		Pis: c.Pis, Servers: c.Servers, Images: c.Images, Volumes: c.Volumes, Operators: c.Operators,
 		Jobs:   []engine.Job{c.Jobs[0], c.Jobs[2]},
 		Open:   c.Audit[:1],
 		LastID: engine.LastIDs{Job: 3, Boot: 2, Audit: 2, Log: 2},

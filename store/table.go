@@ -89,7 +89,7 @@ func serverRow(s *engine.Server) []any {
 var serverKeys = newTable("server key", "server_keys", "server seq",
 	"line", serverKeyRow)
 
-// serverKey is one authorized_keys line of a server.
+// serverKey is one line of a server's or an operator's keys.
 type serverKey struct {
 	server string
 	seq    int
@@ -99,6 +99,16 @@ type serverKey struct {
 func serverKeyRow(k *serverKey) []any {
 	return []any{text[string]{&k.server}, number[int]{&k.seq}, text[string]{&k.line}}
 }
+
+var operators = newTable("operator", "operators", "name",
+	"role added", operatorRow)
+
+func operatorRow(o *engine.Operator) []any {
+	return []any{text[string]{&o.Name}, role{&o.Role}, moment{&o.Added}}
+}
+
+var operatorKeys = newTable("operator key", "operator_keys", "operator seq",
+	"line", serverKeyRow) // the same columns
 
 var images = newTable("image", "images", "name",
 	"label added", imageRow)
