@@ -78,18 +78,20 @@ func makeDisk(t *testing.T, at string, mkfs ...string) {
 	check(t, os.Truncate(file, 256<<20))
 	must(t, mkfs[0], append(mkfs[1:], file)...)
 	check(t, os.MkdirAll(at, 0o755))
-	must(t, "modprobe", "-a", "loop")
 	must(t, "mount", "-o", "loop", file, at)
 	t.Cleanup(func() { must(t, "umount", at) })
 }
 
 // onPlace are the tests that depend on what a root is on.
-var onPlace = []string{"MountOwnAndRead", "RefuseForeignHandle", "RefuseForgedHandle", "AddReplaces", "WriteFiles", "ReplaceOpenFile"}
+var onPlace = append([]string{"MountOwnAndRead", "AddReplaces", "WriteFiles", "ReplaceOpenFile"}, nfstest.Isolation...)
 
-// TestConformance runs the suite on file systems of their own, and what depends
-// on the place on the other kinds of place that a root can be in.
+// TestConformance runs the suite, with two Pis on cables of their own, on file
+// systems of their own, and what depends on the place on the other kinds of place
+// that a root can be in.
 func TestConformance(t *testing.T) {
 	needGuest(t)
+	must(t, "modprobe", "-a", "veth", "btrfs", "loop")
+	pis := nfstest.Cables(t)
 	for _, place := range []struct {
 		name    string
 		only    []string
@@ -105,7 +107,6 @@ func TestConformance(t *testing.T) {
 		}},
 		{"FolderOfExt4", onPlace, func(t *testing.T) func(*testing.T, string) string { return nil }},
 		{"SubvolumeOfBtrfs", onPlace, func(t *testing.T) func(*testing.T, string) string {
-			must(t, "modprobe", "btrfs")
 			top := filepath.Join(t.TempDir(), "btrfs")
 			makeDisk(t, top, "mkfs.btrfs", "-q")
 			return func(t *testing.T, name string) string {
@@ -116,14 +117,14 @@ func TestConformance(t *testing.T) {
 		}},
 	} {
 		if place.only != nil && testing.Short() {
-			place.only = []string{"RefuseForgedHandle", "WriteFiles"}
+			place.only = []string{"RefuseForeignHandle", "RefuseForgedHandle", "StayBelowRoot", "NameNothingAbove", "WriteFiles"}
 		}
 		t.Run(place.name, func(t *testing.T) {
 			nfstest.Run(t, func(t *testing.T) nfstest.Server {
 				makeDir := place.makeDir(t) // its cleanup comes after the exports'
 				return nfstest.Server{
 					Exporter: newServer(t), MountPort: mountPort, NFSPort: 2049, Writable: true, MountsBelow: true,
-					MakeDir: makeDir, Prefix: prefix,
+					MakeDir: makeDir, Prefix: prefix, ListsExports: true, Pis: pis,
 				}
 			}, place.only...)
 		})
