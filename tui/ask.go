@@ -128,17 +128,17 @@ func (m *Model) sizeHint() string {
 func (m *Model) spareHints() []string {
 	f := parseFilter(m.input.Value(), m.shown.Switches)
 	from := m.pi(m.asked.names[0])
-	var can, others, not []string // others are of another model
+	var can, others, not []string // others have a tag
 	for i := range m.shown.Pis {
 		p := &m.shown.Pis[i]
 		if p == from || !f.match(p, m.marks[p.Name]) {
 			continue
 		}
-		switch why := cannotTake(p); {
+		switch why, tag := cannotTake(p), spareTag(from, p); {
 		case why != "":
 			not = append(not, m.clean(fmt.Sprintf("%s (%s)", p.Name, why)))
-		case from != nil && from.Model != p.Model:
-			others = append(others, m.clean(fmt.Sprintf("%s (%s)", p.Name, orUnknown(string(p.Model)))))
+		case tag != "":
+			others = append(others, m.clean(fmt.Sprintf("%s (%s)", p.Name, tag)))
 		default:
 			can = append(can, m.clean(string(p.Name)))
 		}
@@ -161,6 +161,18 @@ func (m *Model) spareHints() []string {
 		lines = []string{"no Pi has that name, port or text"}
 	}
 	return lines
+}
+
+// spareTag says what speaks against a Pi that a server could go to: another
+// model, on which its root never booted, or that it stalled.
+func spareTag(from, to *engine.PiView) string {
+	switch {
+	case to.Stage == engine.StageStalled:
+		return to.Stage.String()
+	case from != nil && from.Model != to.Model:
+		return orUnknown(string(to.Model))
+	}
+	return ""
 }
 
 // goes says what an act moves from where to where, "" = nothing moves.

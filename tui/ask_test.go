@@ -96,12 +96,14 @@ func TestAskedVerbs(t *testing.T) {
 
 // TestAskShowsWhatItWouldDo reads the lines over the argument and the guard.
 func TestAskShowsWhatItWouldDo(t *testing.T) {
-	drive(t, argRack(), Options{}, func(c *console) {
+	s := argRack()
+	edit("a3-009", func(p *engine.PiView) { p.Stage = engine.StageStalled })(s)
+	drive(t, s, Options{}, func(c *console) {
 		c.sel("a3-003")
 		c.press("m")
 		c.wants(" move a3-003 to:", "Enter takes a spare; or one of a3-001, a3-002, a3-004, a3-008 and 5 more")
 		c.typeText("a3-00")
-		c.wants("can: a3-001, a3-002, a3-004, a3-008, a3-009, a3-007 (5)", "cannot: a3-005 (it has a server, web-8), a3-006 (it is marked broken)")
+		c.wants("can: a3-001, a3-002, a3-004, a3-008, a3-007 (5), a3-009 (stalled)", "cannot: a3-005 (it has a server, web-8), a3-006 (it is marked broken)")
 		c.typeText("6")
 		c.wants("cannot: a3-006 (it is marked broken)")
 		c.press("backspace")

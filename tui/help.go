@@ -110,6 +110,7 @@ func (m *Model) helpTexts(g *page) {
 	g.hang(span{strong, "  text      "}, 12, plain, "any of those has the text")
 	g.head(": line")
 	g.hang(span{plain, "  "}, 2, plain, "VERB [TARGET ...] [IMAGE, SIZE or REASON], move [TARGET [PI]]: a target is a name, sw1/3, sw1/1-12, a switch, @marked, @shown, another set, or @ with a stage. Without one the marked or selected Pis are meant. tab completes.")
+	g.hang(span{plain, "  "}, 2, plain, "SIZE is 20G, 20 GB or 1.5T, or +5G for so much more; units are decimal. The keys of move and resize ask for theirs.")
 	for _, w := range words {
 		g.hang(span{strong, fmt.Sprintf("  %-10s", w.name)}, 12, plain, w.help)
 	}
