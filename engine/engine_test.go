@@ -138,6 +138,7 @@ type bench struct {
 	mu      sync.Mutex
 	on      map[PortID]bool
 	up      map[PortID]bool
+	noNFS   PiName // it never mounts its root
 	stopAt  map[PiName]Stage
 	refuse  error // of SetPower
 	lie     bool
@@ -224,12 +225,22 @@ func (b *bench) poll(ctx context.Context, e *Engine) {
 		b.mu.Lock()
 		for port := range b.up {
 			client := segment(port.Port - 1).Addr.Addr()
-			e.Observe(Observation{Time: time.Now(), NFS: &NFSSeen{Client: client, Connected: true, Since: time.Unix(900, 0), BytesIn: 100}})
+			if port.Port != b.portOf(b.noNFS) {
+				e.Observe(Observation{Time: time.Now(), NFS: &NFSSeen{Client: client, Connected: true, Since: time.Unix(900, 0), BytesIn: 100}})
+			}
 			e.Observe(Observation{Time: time.Now(), SSH: &SSHSeen{Client: client, Banner: "SSH-2.0-test"}})
 		}
 		b.mu.Unlock()
 		_ = sleep(ctx, time.Second)
 	}
+}
+
+// portOf is the port of a Pi of layout, 0 = none.
+func (b *bench) portOf(pi PiName) (port int) {
+	if _, err := fmt.Sscanf(string(pi), "t-%d", &port); err != nil {
+		return 0
+	}
+	return port + 1
 }
 
 func (b *bench) reading() *SwitchReading {
@@ -315,6 +326,9 @@ func (b *bench) boot(ctx context.Context, id PortID) {
 		b.mu.Unlock()
 		if !on || limited && step.stage > stop {
 			return
+		}
+		if step.stage == StageRoot && pi == b.noNFS {
+			continue
 		}
 		step.o.Time = time.Now()
 		b.e.Observe(step.o)

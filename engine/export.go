@@ -26,6 +26,9 @@ type export struct {
 	wait time.Duration
 }
 
+// maybe tells whether a volume may be what is exported.
+func (x *export) maybe(volume string) bool { return x.key.volume == volume || x.key == unknownExport }
+
 // An export that could not be changed is tried again after a time that doubles.
 const (
 	exportRetry    = time.Second

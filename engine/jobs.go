@@ -420,9 +420,13 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 	r.freeSlot(j)
 	delete(r.jobs, j.ID)
 	for _, p := range []*piState{j.pi, r.pis[j.Pi], j.to, r.pis[j.To]} { // not the same when it was put back
-		if p != nil && p.job == j {
-			p.job = nil
-			r.bump(p)
+		if p == nil || p.job != j {
+			continue
+		}
+		p.job = nil
+		r.bump(p)
+		if p != j.pi && p != j.to && p.portSeen {
+			r.wantPower(p) // its first reading came while it had to wait
 		}
 	}
 	if s != JobDone {

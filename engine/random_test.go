@@ -26,7 +26,7 @@ func (d deed) String() string { return fmt.Sprintf("%s t-%03d→%d %d ms", d.wha
 func deeds(t *rapid.T) []deed {
 	verbs := []string{
 		"move", "move", "move", "reimage", "undo", "resize", "rescue", "unrescue", "cancel", "cancel", "broken", "ready",
-		"off", "on", "cycle", "kill", "kill", "stop", "reload", "refuse", "allow",
+		"off", "on", "cycle", "kill", "kill", "stop", "reload", "remove", "remove", "refuse", "allow",
 	}
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) deed {
 		return deed{
@@ -89,6 +89,12 @@ func (b *bench) befall(d deed) {
 		l := twoServers()
 		l.Pis[d.pi].Segment.Port.Port += 20 // rewired
 		_ = b.e.Relayout(b.t.Context(), l)
+		_ = b.e.Relayout(b.t.Context(), twoServers())
+	case "remove":
+		l := twoServers()
+		l.Pis = slices.Delete(l.Pis, d.pi, d.pi+1)
+		_ = b.e.Relayout(b.t.Context(), l)
+		time.Sleep(time.Duration(d.ms) * time.Millisecond)
 		_ = b.e.Relayout(b.t.Context(), twoServers())
 	case "refuse", "allow":
 		b.mu.Lock()

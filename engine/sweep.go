@@ -16,7 +16,7 @@ func (r *rack) sweep() {
 	}
 	var names []string
 	for _, v := range r.volumes {
-		if p := r.pis[v.Pi]; v.State == VolumeDiscarded && (p == nil || p.job == nil && p.export.key.volume != v.Name) {
+		if v.State == VolumeDiscarded && !r.held(&v) {
 			names = append(names, v.Name)
 		}
 	}
@@ -37,6 +37,16 @@ func (r *rack) sweep() {
 		}
 		_ = r.e.tellLoop(ctx, stepMessage{kind: stepSwept, swept: swept, all: len(swept) == len(names)})
 	})
+}
+
+// held tells whether a job of the volume's Pi may work on it, or whether it may
+// still be exported. A Pi that was taken out may have a job to its end.
+func (r *rack) held(v *Volume) bool {
+	p := r.pis[v.Pi]
+	if p == nil {
+		return r.jobOf(v.Pi) != nil || r.exporting > 0
+	}
+	return p.job != nil || p.export.maybe(v.Name)
 }
 
 func (r *rack) swept(m stepMessage) {
