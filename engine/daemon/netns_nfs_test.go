@@ -82,6 +82,7 @@ func TestServeGanesha(t *testing.T) {
 			Name: "shop", Owner: "customer 1", Pi: engine.PiName(cfg.Segments[0].Name), Address: netip.MustParsePrefix("2001:db8:77::2/64"),
 		}}
 	})
+	enableIPv6(t, top)
 	s := startServe(t, top, path)
 	up := map[string]bool{}
 	driver := false
@@ -141,6 +142,18 @@ func TestServeGanesha(t *testing.T) {
 	records, err := filepath.Glob(filepath.Join(cfg.State, "nfs", "ganesha", "exports", "*.json"))
 	if err != nil || len(records) != 1 {
 		t.Errorf("exports %v, %v", records, err)
+	}
+}
+
+// enableIPv6 gives the server's side what the topology leaves out.
+func enableIPv6(t *testing.T, top *netns.Topology) {
+	t.Helper()
+	for _, seg := range top.Segments {
+		out, err := exec.CommandContext(t.Context(), "ip", "netns", "exec", top.ServerNamespace, "sh", "-c",
+			"echo 0 >/proc/sys/net/ipv6/conf/"+seg.ServerInterface+"/disable_ipv6").CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 	}
 }
 

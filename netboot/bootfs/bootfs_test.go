@@ -2,6 +2,7 @@ package bootfs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -122,6 +123,64 @@ func read(f *Folder, name string) (string, Source, error) {
 		err = errors.New("wrong size")
 	}
 	return string(b), file.Source(), err
+}
+
+// content is a file that is made elsewhere.
+type content struct {
+	*strings.Reader
+	closed *int
+}
+
+func (c content) Size() int64  { return c.Reader.Size() }
+func (c content) Close() error { *c.closed++; return nil }
+
+// What is made elsewhere comes before the root's and the image's own, anew each
+// time, with the Pi's prefix and without.
+func TestFiles(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{"initramfs-rescue": "the root's", "start4.elf": "start"} {
+		if err := os.MkdirAll(filepath.Join(root, "boot"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, "boot", name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opened, closed := 0, 0
+	away := errors.New("the base is away")
+	s := testSpec(root, "")
+	s.Files = map[string]func() (Content, error){
+		"initramfs-rescue": func() (Content, error) {
+			opened++
+			return content{strings.NewReader(fmt.Sprint("made ", opened)), &closed}, nil
+		},
+		"initramfs8": func() (Content, error) { return nil, away },
+	}
+	f := newFolder(t, s)
+	for i, name := range []string{"b66c4c16/initramfs-rescue", "initramfs-rescue"} {
+		if got, source, err := read(f, name); got != fmt.Sprint("made ", i+1) || source != Generated || err != nil {
+			t.Errorf("%s: %q of %s, %v", name, got, source, err)
+		}
+	}
+	if closed != 2 {
+		t.Errorf("%d of 2 were closed", closed)
+	}
+	if got, source, err := read(f, "start4.elf"); got != "start" || source != FromRoot || err != nil {
+		t.Errorf("start4.elf: %q of %s, %v", got, source, err)
+	}
+	if _, _, err := read(f, "initramfs8"); !errors.Is(err, away) || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("initramfs8: %v", err)
+	}
+	for _, name := range []string{"config.txt", "cmdline.txt", "../x", ""} {
+		s.Files = map[string]func() (Content, error){name: s.Files["initramfs8"]}
+		if _, err := New(s); !errors.Is(err, ErrSpec) {
+			t.Errorf("%q can be served in place of another: %v", name, err)
+		}
+	}
+	s.Files = map[string]func() (Content, error){"x": nil}
+	if _, err := New(s); !errors.Is(err, ErrSpec) {
+		t.Errorf("a file that cannot be opened: %v", err)
+	}
 }
 
 func TestOpenServes(t *testing.T) {
@@ -470,6 +529,8 @@ func TestCmdline(t *testing.T) {
 		change func(*Cmdline)
 		want   string
 	}{
+		{"in memory", func(c *Cmdline) { *c = Cmdline{Memory: true, Extra: []string{"panic=10"}} },
+			"console=serial0,115200 console=tty1 rdinit=/init panic=10"},
 		{"defaults", func(*Cmdline) {},
 			"console=serial0,115200 console=tty1 root=/dev/nfs " +
 				"nfsroot=10.64.0.1:/srv/pi/p01,vers=4.1,proto=tcp,hard rw " +
