@@ -12,6 +12,7 @@ import (
 	"encoding/binary"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"path"
 	"strings"
@@ -73,6 +74,37 @@ func hostKeys(j *job) error {
 		j.HostKeys = append(j.HostKeys, k)
 	}
 	return nil
+}
+
+// ErrInvalidHostKey means that a file holds no whole key of a kind that this
+// package makes.
+var ErrInvalidHostKey = errors.New("not a host key: want an unencrypted Ed25519 key of OpenSSH, as NewHostKey makes them")
+
+// NewHostKey makes an Ed25519 key for a server that lives elsewhere than in a
+// root, such as the rescue system: the private half as a file of OpenSSH, with
+// the comment in it. Errors: [ErrInvalidOption] for the comment.
+func NewHostKey(comment string) (private []byte, public HostKey, err error) {
+	if !commentForm.MatchString(comment) {
+		return nil, HostKey{}, fmt.Errorf("netbootable: new host key: %w: comment %.150q", ErrInvalidOption, comment)
+	}
+	if private, err = makeEd25519(rand.Reader, comment); err != nil {
+		return nil, HostKey{}, fmt.Errorf("netbootable: new host key: %w", err)
+	}
+	public, err = ParseHostKey(private)
+	return private, public, err
+}
+
+// ParseHostKey returns the public half of a key of [NewHostKey], having checked
+// that it is one. Errors: [ErrInvalidHostKey].
+func ParseHostKey(private []byte) (HostKey, error) {
+	if len(private) > maxKeyFile {
+		return HostKey{}, fmt.Errorf("netbootable: parse host key: %d bytes: %w", len(private), ErrInvalidHostKey)
+	}
+	public, ok := publicEd25519(private)
+	if !ok {
+		return HostKey{}, fmt.Errorf("netbootable: parse host key: %w", ErrInvalidHostKey)
+	}
+	return newHostKey(public), nil
 }
 
 // newHostKey names a public key in the form of RFC 4253, section 6.6.

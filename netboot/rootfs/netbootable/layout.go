@@ -2,7 +2,6 @@ package netbootable
 
 import (
 	"bytes"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -78,21 +77,6 @@ func inspect(root *os.Root) Layout {
 		}
 	}
 	return l
-}
-
-// Inspect tells what the root in folder top has, and how its kernel boots from
-// NFS, without changing anything. Errors: [ErrNotRoot], or the file system's.
-func Inspect(top string) (Layout, Boot, error) {
-	root, err := os.OpenRoot(top)
-	if err != nil {
-		return Layout{}, Boot{}, fmt.Errorf("netbootable: inspect: %w", err)
-	}
-	defer root.Close()
-	if info, err := root.Lstat("etc"); err != nil || !info.IsDir() {
-		return Layout{}, Boot{}, fmt.Errorf("netbootable: inspect %s: %w", top, ErrNotRoot)
-	}
-	l := inspect(root)
-	return l, chooseBoot(root, l), nil
 }
 
 // Boot is what the kernel's command line and config.txt of a root need.

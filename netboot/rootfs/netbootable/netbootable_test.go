@@ -484,6 +484,33 @@ func TestHostKeys(t *testing.T) {
 	}
 }
 
+func TestNewHostKey(t *testing.T) {
+	private, k, err := NewHostKey("p01-rescue")
+	must(t, err)
+	if k.Type != "ssh-ed25519" || !strings.HasPrefix(k.Fingerprint, "SHA256:") || !strings.HasPrefix(k.Public, "ssh-ed25519 AAAA") {
+		t.Errorf("%+v", k)
+	}
+	p := filepath.Join(t.TempDir(), "key")
+	must(t, os.WriteFile(p, private, 0o600))
+	askKeygen(t, p, k)
+	if again, err := ParseHostKey(private); err != nil || again != k {
+		t.Errorf("%+v, %v, want %+v", again, err, k)
+	}
+	if other, _, err := NewHostKey(""); err != nil || string(other) == string(private) {
+		t.Errorf("the same key twice, %v", err)
+	}
+	for _, comment := range []string{"two words", "line\n", strings.Repeat("x", 129)} {
+		if _, _, err := NewHostKey(comment); !errors.Is(err, ErrInvalidOption) {
+			t.Errorf("%q: %v", comment, err)
+		}
+	}
+	for _, b := range [][]byte{nil, []byte("text"), private[:len(private)/2], bytes.Repeat([]byte("x"), maxKeyFile+1)} {
+		if _, err := ParseHostKey(b); !errors.Is(err, ErrInvalidHostKey) {
+			t.Errorf("%.40q: %v", b, err)
+		}
+	}
+}
+
 // askKeygen asks OpenSSH what it makes of a key.
 func askKeygen(t *testing.T, p string, k HostKey) {
 	t.Helper()
