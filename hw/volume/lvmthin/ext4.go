@@ -97,11 +97,13 @@ func growFS(ctx context.Context, device string) error {
 
 // mountFS mounts a device. Programs and devices in a customer's root mean
 // nothing on this host.
-func mountFS(device, at string) error {
+func mountFS(device, at string) error { return mountFlags(device, at, 0) }
+
+func mountFlags(device, at string, flags uintptr) error {
 	if err := os.Mkdir(at, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := unix.Mount(device, at, "ext4", unix.MS_NODEV|unix.MS_NOSUID, ""); err != nil {
+	if err := unix.Mount(device, at, "ext4", unix.MS_NODEV|unix.MS_NOSUID|flags, ""); err != nil {
 		return fmt.Errorf("mount %s at %s: %w", device, at, err)
 	}
 	return nil

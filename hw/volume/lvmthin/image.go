@@ -101,6 +101,45 @@ func (d *Driver) fillImage(ctx context.Context, v *lv, size int64, at string, fi
 	return d.commit(ctx, v.id)
 }
 
+// ReadImage calls f with a folder that has an image's files, to be read and only
+// until f returns. Errors: [volume.ErrNotFound], f's.
+func (d *Driver) ReadImage(ctx context.Context, image string, f func(dir string) error) error {
+	err := volume.CheckName(image)
+	if err == nil {
+		err = d.readImage(ctx, image, f)
+	}
+	if err != nil {
+		return fmt.Errorf("lvmthin: read image %.80q: %w", image, err)
+	}
+	return nil
+}
+
+func (d *Driver) readImage(ctx context.Context, image string, f func(dir string) error) error {
+	release, err := d.locks.Acquire(ctx, "/"+image)
+	if err != nil {
+		return err
+	}
+	defer release()
+	s, err := d.look(ctx)
+	if err != nil {
+		return err
+	}
+	v := pick(s.all, kindImage, "", image)
+	if v == nil {
+		return volume.ErrNotFound
+	}
+	at := filepath.Join(d.imports, image)
+	if err := errors.Join(unmountFS(at), d.activate(ctx, v.id)); err != nil {
+		return err
+	}
+	if err = mountFlags(d.device(v.id), at, unix.MS_RDONLY); err == nil {
+		err = f(at)
+	}
+	err = errors.Join(err, unmountFS(at))
+	_, off := command(context.WithoutCancel(ctx), "lvchange", "--yes", "--activate", "n", d.lvName(v.id))
+	return errors.Join(err, off)
+}
+
 // Images implements [volume.Driver].
 func (d *Driver) Images(ctx context.Context) ([]volume.Info, error) {
 	return d.list(ctx, "images", kindImage, "")

@@ -226,6 +226,53 @@ func uuid(t *testing.T, d *Driver, name string) [16]byte {
 	return super.uuid
 }
 
+// TestReadImage looks into an image beside a clone of it, and tells the use of
+// all volumes.
+func TestReadImage(t *testing.T) {
+	pool, state := newPool(t, "200m"), t.TempDir()
+	t.Cleanup(func() { unmountAll(t, state) })
+	d := openTest(t, state, Options{Pool: pool})
+	ctx := t.Context()
+	err := d.Import(ctx, "img", minSize, func(_ context.Context, dir string) error {
+		return os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Clone(ctx, "img", "v", nil); err != nil {
+		t.Fatal(err)
+	}
+	failed := errors.New("failed")
+	for _, want := range []error{nil, failed, nil} {
+		err := d.ReadImage(ctx, "img", func(dir string) error {
+			if b, err := os.ReadFile(filepath.Join(dir, "f")); err != nil || string(b) != "x" {
+				t.Errorf("%q, %v", b, err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "f"), nil, 0o600); !errors.Is(err, unix.EROFS) {
+				t.Errorf("written: %v", err)
+			}
+			return want
+		})
+		if !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Join(state, "imports")); err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	if err := d.ReadImage(ctx, "none", func(string) error { return nil }); !errors.Is(err, volume.ErrNotFound) {
+		t.Errorf("no such image: %v", err)
+	}
+	used, err := d.Usages(ctx)
+	one, oneErr := d.Usage(ctx, "v")
+	if err != nil || oneErr != nil || len(used) != 1 || used["v"] != one {
+		t.Errorf("use %v, of one %d; %v %v", used, one, err, oneErr)
+	}
+	if err := d.RemoveImage(ctx, "img"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNoPool(t *testing.T) {
 	needGuest(t)
 	if _, err := Open(t.Context(), t.TempDir(), Options{Group: group, Pool: "nosuch"}); !errors.Is(err, volume.ErrNotFound) {
