@@ -37,16 +37,20 @@
 //	srv, err := door.New(door.Config{
 //		HostKey:  signer,
 //		Viewer:   eng,
-//		Operator: func(k ssh.PublicKey) (engine.Actor, bool) { return operators.ByKey(k) },
-//		Local:    func(p door.Peer) (engine.Actor, bool) { return operators.ByUID(p.UID) },
-//		Run:      func(ctx context.Context, s door.Session) int { return cli.Run(ctx, ...) },
+//		Operator: operators.ByKey, // func(ssh.PublicKey) (engine.Actor, bool)
+//		Local:    operators.ByUID, // func(door.Peer) (engine.Actor, bool)
+//		Run: func(ctx context.Context, s door.Session) int {
+//			return cli.Run(ctx, s.Viewer, cli.Session{Actor: s.Actor, Args: s.Args, Stdin: s.Stdin,
+//				Stdout: s.Stdout, Stderr: s.Stderr, Width: s.Width, TTY: s.TTY})
+//		},
 //		Log:      log,
 //	})
 //	tcp, err := net.Listen("tcp", ":2222")
 //	unix, err := door.ListenUnix("/run/picloud/console.sock", 0o666)
 //	g.Go(func() error { return srv.Serve(ctx, tcp, unix) })
 //
-// and call srv.Recheck after operators or roles have changed. The other end of
+// The door edits and echoes lines of a terminal itself, so a command never has
+// to. Call srv.Recheck after operators or roles have changed. The other end of
 // the socket is package attach. Print ssh.FingerprintSHA256(signer.PublicKey())
 // where people can compare it with what their client asks; Serve logs it.
 package door

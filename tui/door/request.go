@@ -25,6 +25,10 @@ var defaultSize = tui.Size{Width: 80, Height: 24}
 // environment are the variables that are taken from a client.
 var environment = []string{"COLORTERM", "NO_COLOR", "LANG", "LC_ALL", "LC_CTYPE"}
 
+// nobody is a variable of package attach: a terminal shows what is written, but
+// nobody can be asked, since input comes from elsewhere.
+const nobody = "PICLOUD_NOBODY"
+
 var errRequest = errors.New("door: bad request")
 
 // terminal is what a client says of its terminal (RFC 4254, section 6.2).
@@ -118,7 +122,7 @@ func parseEnv(payload []byte) (string, error) {
 	if err := ssh.Unmarshal(payload, &msg); err != nil {
 		return "", errRequest
 	}
-	if !slices.Contains(environment, msg.Name) || printable(msg.Value, maxEnv) != msg.Value {
+	if msg.Name != nobody && !slices.Contains(environment, msg.Name) || printable(msg.Value, maxEnv) != msg.Value {
 		return "", errRequest
 	}
 	return msg.Name + "=" + msg.Value, nil

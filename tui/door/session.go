@@ -35,7 +35,7 @@ type Session struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Width          int  // of the terminal in characters, 0 = there is none
-	TTY            bool // a person reads and can be asked
+	TTY            bool // a person is there and can be asked
 }
 
 // session is one SSH session channel (RFC 4254, section 6).
@@ -241,7 +241,6 @@ func (se *session) leave() {
 func (se *session) exit(code int) {
 	late := time.AfterFunc(se.c.s.cfg.Limits.Stall, func() { se.c.drop(errStalled) })
 	defer late.Stop()
-	_ = se.ch.CloseWrite()
 	_, _ = se.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(code)}))
 	_ = se.ch.Close()
 }
@@ -287,9 +286,10 @@ func (se *session) command(ctx context.Context, args []string) int {
 		Stdin: se.ch, Stdout: se.output(se.ch), Stderr: se.output(se.ch.Stderr()),
 	}
 	if se.term != nil {
-		s.TTY, s.Width = true, se.term.size.Width
+		s.TTY, s.Width = se.env[nobody] == "", se.term.size.Width
 		line := newLine(se.term.mode, s.Stdout, func() { se.cancel(errSignal) })
 		s.Stdin = line
+		defer context.AfterFunc(ctx, line.close)() // nobody waits for an answer any more
 		se.run.Go(func() { line.pump(se.input(ctx)) })
 	}
 	code := se.c.s.cfg.Run(ctx, s)

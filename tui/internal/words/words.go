@@ -11,8 +11,8 @@ import (
 
 // Max bounds a command line in bytes, MaxWords its number of words.
 const (
-	Max      = 16 << 10
-	MaxWords = 1024
+	Max      = 64 << 10
+	MaxWords = 4096
 )
 
 // ErrSyntax is returned for a line that is not made of words.
