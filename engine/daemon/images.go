@@ -192,12 +192,14 @@ func keepBootFiles(dir, parent, name string) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) { // the built-in image has none
 		return err
 	}
-	boot, err := from.OpenRoot("boot")
-	if err == nil {
-		err = errors.Join(os.CopyFS(filepath.Join(fresh, "boot"), boot.FS()), boot.Close())
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	look, err := netbootable.Look(dir)
+	if err != nil {
 		return err
+	}
+	for _, sub := range append([]string{"boot"}, look.Folders...) {
+		if err := copyFolder(from, sub, filepath.Join(fresh, sub)); err != nil {
+			return err
+		}
 	}
 	if err := os.Rename(fresh, target); err != nil {
 		return err
@@ -223,6 +225,18 @@ func moveUp(dir, only string) error {
 		}
 	}
 	return os.Remove(aside)
+}
+
+// copyFolder copies the files of a folder, which need not be there.
+func copyFolder(root *os.Root, sub, to string) error {
+	from, err := root.OpenRoot(sub)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.CopyFS(to, from.FS()), from.Close())
 }
 
 // Images lists the images of a configuration's volumes.

@@ -28,6 +28,7 @@ type roots struct {
 	volumes volume.Driver
 	exports *exporter
 	records bootRecords
+	rescues rescues
 	guest   config.Guest
 	disk    int64  // size of a root that nobody gave one, 0 = as its image
 	prefix  string // of the exported paths
@@ -63,7 +64,7 @@ func openVolumeStore(ctx context.Context, cfg *config.Config, volatile bool, log
 // image if the configuration names it.
 func openRoots(ctx context.Context, cfg *config.Config, volumes volume.Driver, exports *exporter, log *slog.Logger) (*roots, error) {
 	r := &roots{
-		volumes: volumes, exports: exports, records: bootRecords{filepath.Join(cfg.State, "boot")},
+		volumes: volumes, exports: exports, records: bootRecords{filepath.Join(cfg.State, "boot")}, rescues: newRescues(cfg.State),
 		guest: cfg.Guest, disk: cfg.Volumes.Disk(), prefix: cfg.NFS.Path, state: cfg.State, log: log,
 		published: map[engine.PiName]bool{},
 	}
@@ -275,7 +276,7 @@ func (r *roots) Remove(ctx context.Context, name string) error {
 		return err
 	}
 	r.looks.forget(name)
-	return r.records.remove(name)
+	return errors.Join(r.rescues.forget(name), r.records.remove(name))
 }
 
 func (r *roots) exportPath(pi engine.PiName) string { return path.Join(r.prefix, string(pi)) }
@@ -343,6 +344,9 @@ const nfsVersion = "3"
 // bootFolder is the boot folder of a Pi: its own root's files, and what is made
 // from its state.
 func (r *roots) bootFolder(e engine.BootEntry) (*bootfs.Folder, error) {
+	if e.Rescue {
+		return r.rescueFolder(e)
+	}
 	dir, err := r.volumes.Path(e.Volume)
 	if err != nil {
 		return nil, fmt.Errorf("boot folder of %s: %w", e.Pi, err)
