@@ -41,6 +41,15 @@ func (s *Store) Backup(ctx context.Context, file string) (Copy, error) {
 	return c, nil
 }
 
+// CopyFile does the same for a database that another process may have open.
+func CopyFile(ctx context.Context, path, file string) (Copy, error) {
+	c, err := backup(ctx, path, file)
+	if err != nil {
+		return Copy{}, fmt.Errorf("store: back up %s to %s: %w", path, file, explain(err))
+	}
+	return c, nil
+}
+
 func backup(ctx context.Context, from, file string) (Copy, error) {
 	if _, err := os.Lstat(file); err == nil {
 		return Copy{}, fmt.Errorf("%w: give another name", ErrExists)
@@ -316,3 +325,7 @@ func (s *Store) Rotate(ctx context.Context, dir string, now time.Time, keep int)
 	}
 	return c, nil
 }
+
+// BackupTime is the time in the name of an automatic backup, zero if it has
+// none.
+func BackupTime(file string) time.Time { return takenAt(filepath.Base(file), time.Time{}) }

@@ -20,6 +20,7 @@ type Config struct {
 	Guest    Guest
 	SSH      SSH
 	Console  Console
+	Backup   Backup
 	Guard    []Guard // one per verb of engine.Verbs, in that order
 	Locals   []Local
 	Switches []Switch
@@ -116,6 +117,11 @@ type SSH struct {
 type Console struct {
 	Socket string         // Unix socket of the rack terminal and of picloud VERB
 	Listen netip.AddrPort // TCP address of the console over SSH; zero = none
+}
+
+// Backup sets the daily copies of the database.
+type Backup struct {
+	Keep int // how many are kept, in the state folder's backups; 0 = none are made
 }
 
 // Local says who a user of this computer is to the service. root is an admin.
@@ -227,6 +233,7 @@ func Default() *Config {
 		Volumes: Volumes{Driver: "folder", NearlyFull: 90, KeepDays: 7},
 		SSH:     SSH{Port: 22, Every: 5 * time.Second, Timeout: 2 * time.Second},
 		Console: Console{Socket: DefaultSocket},
+		Backup:  Backup{Keep: 14},
 		Guard:   defaultGuards(),
 	}
 }

@@ -24,7 +24,7 @@ const portDoc = "A port that the switch numbers otherwise; belongs to the [[swit
 
 // schema is every table and key of the file, in the order they are printed.
 func schema(known Known) []table {
-	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), guestTable(), sshTable(), consoleTable(), localTable(), guardParent()}
+	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), guestTable(), sshTable(), consoleTable(), localTable(), backupTable(), guardParent()}
 	for i, g := range defaultGuards() {
 		tables = append(tables, guardTable(i, g))
 	}
@@ -152,6 +152,13 @@ func consoleTable() table {
 			ref: ref(func(c *Console) any { return &c.Socket }), check: on(socketPath)},
 		field{key: "listen", doc: "TCP address of the console over SSH; not set: there is none.", example: `"0.0.0.0:2222"`,
 			ref: ref(func(c *Console) any { return &c.Listen }), check: on(listenAddress)},
+	)
+}
+
+func backupTable() table {
+	return single("backup", "Daily copies of the database, in the folder backups of the state folder.", func(c *Config) *Backup { return &c.Backup },
+		field{key: "keep", doc: "So many are kept; 0 = none are made.",
+			ref: ref(func(b *Backup) any { return &b.Keep }), check: within(0, 1000)},
 	)
 }
 

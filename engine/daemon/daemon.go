@@ -10,8 +10,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,6 +37,10 @@ type Options struct {
 	// Volatile says that the state folder is temporary: volumes are not
 	// flushed to the disk.
 	Volatile bool
+	// Door opens the way in for people and scripts that the configuration
+	// describes; else the engine is only this process's.
+	Door    bool
+	Version string // of picloud, for people
 	// Stage is engine.Config's.
 	Stage func(engine.StageChange)
 	Log   *slog.Logger // nil discards
@@ -67,6 +71,8 @@ type Daemon struct {
 	volumes  volume.Driver
 	exports  *exporter
 	ports    Ports
+	entrance *entrance // nil: there is none
+	locals   atomic.Pointer[[]config.Local]
 	close    []func()
 }
 
@@ -104,6 +110,12 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 	if err := d.openEngine(ctx); err != nil {
 		return nil, err
 	}
+	d.locals.Store(&opts.Config.Locals)
+	if opts.Door {
+		if err := d.openDoor(); err != nil {
+			return nil, err
+		}
+	}
 	return d, nil
 }
 
@@ -140,7 +152,10 @@ func (d *Daemon) openStore(ctx context.Context) error {
 	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
 		return fmt.Errorf("state folder: %w", err)
 	}
-	s, err := store.Open(ctx, filepath.Join(cfg.State, "picloud.db"), store.Options{Log: d.opts.Log})
+	s, err := store.Open(ctx, Database(cfg), store.Options{Log: d.opts.Log})
+	if errors.Is(err, store.ErrCorrupt) {
+		return withBackup(ctx, cfg, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -293,6 +308,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return nfs.Watch(ctx, nfs.WatchConfig{Port: d.ports.NFS, Every: every, Logger: d.opts.Log}, watch.report)
 		},
 		"space": func() error { return room.run(ctx) },
+		"door":  func() error { return d.entrance.serve(ctx) },
+		"backup": func() error {
+			return backups{d.store, BackupFolder(cfg), cfg.Backup.Keep, d.opts.Log}.run(ctx)
+		},
 		"follow": func() error {
 			follow(ctx, d.engine, func(s *engine.Snapshot) {
 				prober.Set(probeTargets(s, cfg.SSH.Port))
@@ -358,6 +377,8 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	if err := d.engine.Relayout(ctx, layout); err != nil {
 		return err
 	}
+	d.locals.Store(&cfg.Locals)
+	d.entrance.recheck()
 	if err := d.prune(ctx); err != nil {
 		return err
 	}
@@ -365,6 +386,7 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	for what, changed := range map[string]bool{
 		"state": cfg.State != old.State, "[boot]": cfg.Boot != old.Boot, "[dhcp]": cfg.DHCP != old.DHCP,
 		"[tftp]": cfg.TFTP != old.TFTP, "[nfs]": cfg.NFS != old.NFS, "[volumes]": cfg.Volumes != old.Volumes, "[ssh]": cfg.SSH != old.SSH,
+		"[console]": cfg.Console != old.Console, "[backup]": cfg.Backup != old.Backup,
 		"[guest]": !sameGuest(cfg.Guest, old.Guest),
 		"[guard]": !slices.Equal(cfg.Guard, old.Guard),
 	} {

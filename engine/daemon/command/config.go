@@ -1,0 +1,40 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"picloud/engine/config"
+	"picloud/engine/daemon"
+)
+
+func (p *Program) configGroup() *cobra.Command {
+	g := &cobra.Command{Use: "config", Short: "the rack's configuration file"}
+	g.AddCommand(
+		local(&cobra.Command{
+			Use: "check FILE", Short: "say what is wrong in a configuration, - for standard input", Args: exactly("FILE"),
+		}, func(_ context.Context, args []string) error { return p.configCheck(args[0]) }),
+		local(&cobra.Command{
+			Use: "template", Short: "print a whole configuration with its defaults", Args: exactly(),
+		}, func(context.Context, []string) error { return config.Template(p.Out, daemon.Known()) }),
+	)
+	return g
+}
+
+func (p *Program) configCheck(file string) error {
+	var cfg *config.Config
+	var problems []config.Problem
+	if file == "-" {
+		cfg, problems = config.Read("standard input", p.In, daemon.Known())
+	} else {
+		cfg, problems = config.Load(filepath.Clean(file), daemon.Known())
+	}
+	if len(problems) > 0 {
+		return p.report(problems)
+	}
+	_, err := fmt.Fprintf(p.Out, "ok: rack %s, %d switches, %d segments\n", cfg.Rack, len(cfg.Switches), len(cfg.Segments))
+	return err
+}
