@@ -8,7 +8,8 @@
 // line about the selected Pi, which gives way to questions and results; the
 // keys. At 120x34 a pane on the right shows why the selected Pi is where it
 // is. Below 80x24 there is only the table, below 40x10 only one line that says
-// so. No line is ever wider than the terminal and none is wrapped.
+// so. No line is ever wider than the terminal. Lists cut what does not fit; the
+// page of a Pi, the log's own view, questions and results wrap it.
 //
 // Colours are ANSI 0-15 and never the only sign of anything. Characters are
 // those that the console fonts of Debian and Raspberry Pi OS have, or ASCII.
@@ -45,6 +46,9 @@
 // After ten minutes without a key the console turns read-only until r is
 // pressed. A viewer's console, or one opened read-only, stays so. The engine
 // decides who may do what; the console only says so early.
+//
+// What is told of the disk carries its age as everything else does: a "?" after
+// a figure means that it was told long ago. "R" after a stage is a Pi in rescue.
 //
 // On the faceplate "#" is a Pi that is marked broken, whatever else it does.
 package tui
