@@ -53,7 +53,17 @@ type inventory struct {
 	log   []engine.LogLine // oldest first
 }
 
-func (m *inventory) Load(context.Context) (engine.State, error) { return engine.State{}, nil }
+// Load gives the roots that the layout's Pis have.
+func (m *inventory) Load(context.Context) (engine.State, error) {
+	var st engine.State
+	for i := range benchPorts + 1 {
+		st.Volumes = append(st.Volumes, engine.Volume{
+			Name: fmt.Sprintf("root-%d", i+1), Pi: engine.PiName(fmt.Sprintf("a3-%03d", i+1)), Image: "bookworm64", State: engine.VolumeCurrent,
+			HostKeys: []engine.HostKey{{Type: "ssh-ed25519", Fingerprint: fmt.Sprintf("SHA256:root-%d", i+1)}},
+		})
+	}
+	return st, nil
+}
 
 func (m *inventory) Save(_ context.Context, c engine.Changes) error {
 	m.mu.Lock()
@@ -196,7 +206,11 @@ func guardedRackTest(t *testing.T, guards map[engine.VerbName]engine.Guards, f f
 			t: t, inv: &inventory{boots: map[int64]engine.Boot{}, audit: map[int64]engine.AuditRow{}},
 			on: map[int]bool{}, up: map[int]bool{}, stopAt: map[int]engine.Stage{3: engine.StageDHCP}, done: make(chan struct{}),
 		}
-		e, err := engine.New(t.Context(), engine.Config{Layout: benchLayout(), Inventory: b.inv, Power: b, Roots: b, Hold: 2 * time.Second, Guards: guards})
+		limits := engine.DefaultLimits()
+		limits[engine.StageDHCP] = 20 * time.Second
+		e, err := engine.New(t.Context(), engine.Config{
+			Layout: benchLayout(), Inventory: b.inv, Power: b, Roots: b, Hold: 2 * time.Second, Guards: guards, Limits: limits,
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -210,7 +224,7 @@ func guardedRackTest(t *testing.T, guards map[engine.VerbName]engine.Guards, f f
 			}
 		}()
 		go b.poll(ctx)
-		time.Sleep(3 * time.Minute)
+		time.Sleep(time.Minute)
 		synctest.Wait()
 		f(b)
 		cancel()
@@ -220,6 +234,10 @@ func guardedRackTest(t *testing.T, guards map[engine.VerbName]engine.Guards, f f
 }
 
 func (b *bench) poll(ctx context.Context) {
+	b.e.Observe(engine.Observation{Time: time.Now(), Space: &engine.SpaceSeen{
+		Driver: "lvm", Quota: true, Pool: engine.PoolReading{Size: 400e9, Used: 61_200_000_000, Metadata: 0.031},
+		Volumes: map[string]engine.VolumeUse{"root-1": {Size: 10e9, Used: 2_150_000_000}, "root-7": {Size: 10e9, Used: 9_900_000_000}},
+	}})
 	for ctx.Err() == nil {
 		b.e.Observe(engine.Observation{Time: time.Now(), Switch: b.reading()})
 		b.e.Observe(engine.Observation{Time: time.Now(), Switch: &engine.SwitchReading{Switch: "sw2", Err: "no answer within 2s"}})

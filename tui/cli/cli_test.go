@@ -53,7 +53,7 @@ func TestViewsInColumns(t *testing.T) {
 
 func TestNoLineIsWiderThanTheTerminal(t *testing.T) {
 	rackTest(t, func(b *bench) {
-		for width := 40; width < 200; width += 3 {
+		for width := 40; width < 200; width += 11 {
 			for _, line := range views {
 				s := session(split(line)...)
 				s.Width, s.TTY = width, true
@@ -110,80 +110,81 @@ func TestHelp(t *testing.T) {
 // TestMistakes holds what is not understood to exit status 2, and what cannot
 // be found or done to 1.
 func TestMistakes(t *testing.T) {
-	for line, want := range map[string]struct {
-		code int
-		err  string
-	}{
-		"":                                       {2, "say what to do"},
-		"pi":                                     {2, "say what to do"},
-		"p list":                                 {2, "did you mean pi?"},
-		"pi lst":                                 {2, "did you mean list?"},
-		"pi list --jsn":                          {2, "unknown flag: --jsn"},
-		"pi list a3-99":                          {2, `there is no Pi "a3-99"`},
-		"pi show":                                {2, "needs a PI"},
-		"pi show a3-1":                           {2, "did you mean a3-001?"},
-		"pi show sw1/99":                         {2, "has no port 99"},
-		"pi show sw3/1":                          {2, "did you mean sw"},
-		"pi show @staled":                        {2, "did you mean @stalled?"},
-		"pi reimage a3-005 --image trixi64":      {2, "did you mean trixie64?"},
-		"pi reimage a3-005 --image":              {2, "flag needs an argument"},
-		"pi cycle a3-005 --timeout 5s":           {2, "goes with --wait"},
-		"pi cycle a3-005 --wait --timeout -5s":   {2, "want a time above 0"},
-		"pi cycle a3-005 --confirm a3-006":       {2, "--confirm a3-006 is not a3-005"},
-		"pi cycle a3-005":                        {2, "repeat it with --yes"},
-		"pi cycle a3-005 a3-006":                 {2, "repeat it with --yes"},
-		"pi reimage a3-001 --yes":                {2, "--confirm a3-001"},
-		"pi reimage a3-001 a3-005 --yes":         {2, "--confirm 'reimage 2'"},
-		"pi reimage a3-001 a3-005 --confirm me":  {2, "is not 'reimage 2'"},
-		"pi resize a3-005 --yes":                 {2, "needs --size"},
-		"pi resize a3-005 --yes --size 5":        {2, "no size with a unit"},
-		"pi resize a3-005 --yes --size +5G":      {2, "present size of a3-005 is not known"},
-		"pi move a3-001 --to sw1 --yes":          {2, "want one Pi, not 8"},
-		"pi move a3-001 a3-002 --to a3-005":      {2, "2 Pis cannot go to one"},
-		"pi move a3-001 --to a3-002":             {1, "it has a server, db-1"},
-		"pi move a3-005 --to a3-006":             {1, "nobody has it"},
-		"pi on a3-005":                           {1, "it is on"},
-		"pi undo a3-005 --yes":                   {1, "no former root is kept"},
-		"pi cycle a3-009 --yes":                  {1, "picloud switch show sw2"},
-		"pi cycle a3-008 --yes":                  {1, "picloud pi ready a3-008"},
-		"switch show sw9":                        {2, "did you mean sw1?"},
-		"job show x":                             {2, "is no number of a job"},
-		"job show 99":                            {1, "there is no job 99"},
-		"job cancel 3":                           {1, "job 3 is over: failed"},
-		"boot show a3-004":                       {1, "has no boot"},
-		"boot list @all":                         {2, "want one Pi, not 9"},
-		"image show bookworm":                    {2, "did you mean bookworm64?"},
-		"server show web":                        {2, `no Pi has a server "web"`},
-		"audit --since yesterday":                {2, `--since "yesterday": no time`},
-		"audit --limit -1":                       {2, "want a number above 0"},
-		"version now":                            {2, `takes no "now"`},
-		"completion tcsh":                        {2, "bash, zsh, fish"},
-		"help nothing":                           {2, "there is no command"},
-		"watch --pi a3-99":                       {2, "there is no Pi"},
-		"pi cycle a3-005\x1b[2J --yes":           {2, "a3-005?[2J"},
-		"pi show " + strings.Repeat("a", 300000): {2, "too long"},
-		"pi show a\x00b":                         {2, "zero byte"},
-	} {
-		name := line[:min(len(line), 60)]
-		t.Run(name, func(t *testing.T) {
-			rackTest(t, func(b *bench) {
-				rows := b.inv.auditRows()
-				r := b.run(line)
-				if r.code != want.code || !strings.Contains(r.err, want.err) {
-					t.Errorf("exit %d, want %d with %q:\n%s", r.code, want.code, want.err, r.err)
-				}
-				if r.out != "" {
-					t.Errorf("printed %q", r.out)
-				}
-				if strings.ContainsAny(r.err, "\x1b\x00") {
-					t.Errorf("a control character is printed: %q", r.err)
-				}
-				if n := b.inv.auditRows(); n != rows {
-					t.Errorf("%d acts were written down", n-rows)
-				}
-			})
-		})
-	}
+	rackTest(t, func(b *bench) {
+		for line, want := range map[string]struct {
+			code int
+			err  string
+		}{
+			"":                                         {2, "say what to do"},
+			"pi":                                       {2, "say what to do"},
+			"p list":                                   {2, "did you mean pi?"},
+			"pi lst":                                   {2, "did you mean list?"},
+			"pi list --jsn":                            {2, "unknown flag: --jsn"},
+			"pi list a3-99":                            {2, `there is no Pi "a3-99"`},
+			"pi show":                                  {2, "needs a PI"},
+			"pi show a3-1":                             {2, "did you mean a3-001?"},
+			"pi show sw1/99":                           {2, "has no port 99"},
+			"pi show sw3/1":                            {2, "did you mean sw"},
+			"pi show @staled":                          {2, "did you mean @stalled?"},
+			"pi reimage a3-005 --image trixi64":        {2, "did you mean trixie64?"},
+			"pi reimage a3-005 --image":                {2, "flag needs an argument"},
+			"pi cycle a3-005 --timeout 5s":             {2, "goes with --wait"},
+			"pi cycle a3-005 --wait --timeout -5s":     {2, "want a time above 0"},
+			"pi cycle a3-005 --confirm a3-006":         {2, "--confirm a3-006 is not a3-005"},
+			"pi cycle a3-005":                          {2, "repeat it with --yes"},
+			"pi cycle a3-005 a3-006":                   {2, "repeat it with --yes"},
+			"pi reimage a3-001 --yes":                  {2, "--confirm a3-001"},
+			"pi reimage a3-001 a3-005 --yes":           {2, "--confirm 'reimage 2'"},
+			"pi reimage a3-001 a3-005 --confirm me":    {2, "is not 'reimage 2'"},
+			"pi resize a3-005 --yes":                   {2, "needs --size"},
+			"pi resize a3-005 --yes --size 5":          {2, "no size with a unit"},
+			"pi resize a3-005 --yes --size +5G":        {2, "present size of a3-005 is not known"},
+			"pi resize a3-001 a3-005 --yes --size +5G": {2, "present size of a3-005 is not known"},
+			"pi resize a3-001 --yes --size 5G":         {1, "its root has 10.0 GB and cannot shrink"},
+			"pi resize a3-001 --size +5G":              {2, "resize to 15.0 GB, a3-001: not confirmed"},
+			"pi move a3-001 --to sw1 --yes":            {2, "want one Pi, not 8"},
+			"pi move a3-001 a3-002 --to a3-005":        {2, "2 Pis cannot go to one"},
+			"pi move a3-001 --to a3-002":               {1, "it has a server, db-1"},
+			"pi move a3-005 --to a3-006":               {1, "nobody has it"},
+			"pi on a3-005":                             {1, "it is on"},
+			"pi undo a3-005 --yes":                     {1, "no former root is kept"},
+			"pi cycle a3-009 --yes":                    {1, "picloud switch show sw2"},
+			"pi cycle a3-008 --yes":                    {1, "picloud pi ready a3-008"},
+			"switch show sw9":                          {2, "did you mean sw1?"},
+			"job show x":                               {2, "is no number of a job"},
+			"job show 99":                              {1, "there is no job 99"},
+			"job cancel 3":                             {1, "job 3 is over: failed"},
+			"boot show a3-004":                         {1, "has no boot"},
+			"boot list @all":                           {2, "want one Pi, not 9"},
+			"image show bookworm":                      {2, "did you mean bookworm64?"},
+			"server show web":                          {2, `no Pi has a server "web"`},
+			"audit --since yesterday":                  {2, `--since "yesterday": no time`},
+			"audit --limit -1":                         {2, "want a number above 0"},
+			"version now":                              {2, `takes no "now"`},
+			"completion tcsh":                          {2, "bash, zsh, fish"},
+			"help nothing":                             {2, "there is no command"},
+			"watch --pi a3-99":                         {2, "there is no Pi"},
+			"pi cycle a3-005\x1b[2J --yes":             {2, "a3-005?[2J"},
+			"pi show " + strings.Repeat("a", 300000):   {2, "too long"},
+			"pi show a\x00b":                           {2, "zero byte"},
+		} {
+			shown := line[:min(len(line), 60)]
+			rows := b.inv.auditRows()
+			r := b.run(line)
+			if r.code != want.code || !strings.Contains(r.err, want.err) {
+				t.Errorf("%s: exit %d, want %d with %q:\n%s", shown, r.code, want.code, want.err, r.err)
+			}
+			if r.out != "" {
+				t.Errorf("%s: printed %q", shown, r.out)
+			}
+			if strings.ContainsAny(r.err, "\x1b\x00") {
+				t.Errorf("%s: a control character is printed: %q", shown, r.err)
+			}
+			if n := b.inv.auditRows(); n != rows {
+				t.Errorf("%s: %d acts were written down", shown, n-rows)
+			}
+		}
+	})
 }
 
 func TestNoServiceStillHelps(t *testing.T) {
@@ -289,7 +290,7 @@ func TestHistory(t *testing.T) {
 		b.must("pi cycle a3-006 --yes --wait")
 		for line, want := range map[string]int{
 			"audit":                        8,
-			"audit --since 62m":            2,
+			"audit --since 61m":            2,
 			"audit --since 30m":            1,
 			"audit --since 2000-01-01":     8,
 			"audit --since 1d --limit 3":   3,

@@ -167,7 +167,7 @@ func (a *app) audit(rows []engine.AuditRow) error {
 		return a.emit(out)
 	}
 	t := table{cols: []column{
-		{title: "TIME"}, {title: "ACTOR", least: 6}, {title: "VERB"}, {title: "PI"}, {title: "RESULT", least: 12}, {title: "REASON", rank: 1, least: 12},
+		{title: "TIME"}, {title: "ACTOR", least: 6}, {title: "VERB"}, {title: "PI"}, {title: "RESULT", least: 20}, {title: "REASON", rank: 1, least: 16},
 		{title: "JOB", right: true, rank: 2}, {title: "FROM", rank: 3, least: 8}, {title: "KEY", rank: 4, least: 12},
 	}}
 	for _, r := range rows {
@@ -203,7 +203,7 @@ func (a *app) logCommand() *cobra.Command {
 			}
 			return a.emit(out)
 		}
-		t := table{cols: []column{{title: "TIME"}, {title: "ACTOR", least: 4}, {title: "PI"}, {title: "TEXT", least: 20}, {title: "JOB", right: true, rank: 1}}}
+		t := table{cols: []column{{title: "TIME"}, {title: "ACTOR", least: 4}, {title: "PI"}, {title: "TEXT", least: 40}, {title: "JOB", right: true, rank: 1}}}
 		for _, l := range lines {
 			t.row(a.when(l.Time), l.Actor, string(l.Pi), l.Text, jobText(l.Job))
 		}
@@ -267,7 +267,7 @@ func (a *app) bootList(p *engine.PiView, boots []engine.Boot) error {
 		}
 		return a.emit(out)
 	}
-	t := table{cols: []column{{title: "BOOT", right: true}, {title: "STARTED"}, {title: "REACHED"}, {title: "TOOK", right: true}, {title: "STUCK", least: 16}}}
+	t := table{cols: []column{{title: "BOOT", right: true}, {title: "STARTED"}, {title: "REACHED"}, {title: "TOOK", right: true}, {title: "STUCK", least: 40}}}
 	for i := range boots {
 		b := &boots[i]
 		took := ""

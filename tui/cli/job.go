@@ -74,7 +74,7 @@ func (a *app) jobs(now *engine.Snapshot, jobs []engine.JobView) error {
 	if a.json {
 		return a.emit(jobsOut(jobs))
 	}
-	t := table{cols: []column{{title: "JOB", right: true}, {title: "VERB"}, {title: "PI"}, {title: "STATE"}, {title: "STEP", least: 8}, {title: "AGE", right: true}, {title: "BY", rank: 1, least: 4}, {title: "ERROR", least: 12}}}
+	t := table{cols: []column{{title: "JOB", right: true}, {title: "VERB"}, {title: "PI"}, {title: "STATE"}, {title: "STEP", least: 8}, {title: "AGE", right: true}, {title: "BY", rank: 1, least: 4}, {title: "ERROR", least: 30}}}
 	for i := range jobs {
 		j := &jobs[i]
 		at := j.Since

@@ -64,7 +64,7 @@ func (a *app) piList(_ context.Context, now *engine.Snapshot, args []string) err
 		{title: "PI"}, {title: "PORT", rank: 1}, {title: "PWR", right: true, rank: 6}, {title: "W", right: true, rank: 8},
 		{title: "STAGE"}, {title: "AGE", right: true, rank: 2}, {title: "LIFE", rank: 7}, {title: "OWNER", rank: 5, least: 5},
 		{title: "IMAGE", rank: 9, least: 8}, {title: "SERVER", rank: 10, least: 6}, {title: "MODEL", rank: 11}, {title: "ADDRESS", rank: 12},
-		{title: "MAC", rank: 14}, {title: "SERIAL", rank: 13}, {title: "ROOT", rank: 15}, {title: "NOTE", rank: 4, least: 16},
+		{title: "MAC", rank: 14}, {title: "SERIAL", rank: 13}, {title: "ROOT", rank: 15}, {title: "NOTE", rank: 4, least: 32},
 	}}
 	for _, p := range pis {
 		t.row(string(p.Name), p.Port.String(), p.Power.String(), wattsText(p), stageCell(p), ago(now.At, p.Since), string(p.Life),
@@ -99,8 +99,6 @@ func stageText(p *engine.PiView) string {
 		return "# broken"
 	case p.Stage == engine.StageStalled:
 		return s + " " + p.LastStage.String()
-	case p.Stage == engine.StageUnknown:
-		return s + ", was " + p.LastStage.String()
 	}
 	return s
 }
@@ -223,9 +221,15 @@ func (a *app) showPi(now *engine.Snapshot, p *engine.PiView) {
 }
 
 func stageFact(now *engine.Snapshot, p *engine.PiView) string {
-	s := stageText(p) + " for " + ago(now.At, p.Since)
-	if p.Life == engine.LifeBroken {
+	s := stageText(p)
+	if p.Life == engine.LifeBroken && !p.Stage.Booting() {
 		s += ", " + p.Stage.String()
+	}
+	if !p.Since.IsZero() {
+		s += " for " + ago(now.At, p.Since)
+	}
+	if p.Stage == engine.StageUnknown {
+		s += ", was " + p.LastStage.String()
 	}
 	return s + ": " + p.Stage.Meaning()
 }
@@ -371,7 +375,7 @@ func (a *app) bootText(b *engine.Boot) string {
 	s := a.when(b.Started)
 	switch {
 	case b.Cause != "":
-		return s + ", stalled in " + b.Reached.String() + ": " + b.Cause
+		return s + ", stalled in " + b.Reached.String()
 	case !b.Up.IsZero():
 		return fmt.Sprintf("%s, up in %.1f s", s, b.Up.Sub(b.Started).Seconds())
 	}

@@ -36,7 +36,7 @@ func (a *app) rackCommand() *cobra.Command {
 		if len(faults) == 0 {
 			return nil
 		}
-		t := table{cols: []column{{title: "FAULT"}, {title: "PORT"}, {title: "STAGE"}, {title: "AGE", right: true}, {title: "WHY", least: 16}}}
+		t := table{cols: []column{{title: "FAULT"}, {title: "PORT"}, {title: "STAGE"}, {title: "AGE", right: true}, {title: "WHY", least: 40}}}
 		for _, p := range faults {
 			t.row(string(p.Name), p.Port.String(), stageCell(p), ago(now.At, p.Since), noteOf(p))
 		}
@@ -182,7 +182,7 @@ func (a *app) showSwitch(now *engine.Snapshot, sw *engine.SwitchView) {
 		g.fact("is", sw.Description)
 	}
 	g.flush()
-	t := table{cols: []column{{title: "PORT", right: true}, {title: "PI"}, {title: "PWR", right: true}, {title: "W", right: true}, {title: "STAGE"}, {title: "AGE", right: true}, {title: "NOTE", least: 12}}}
+	t := table{cols: []column{{title: "PORT", right: true}, {title: "PI"}, {title: "PWR", right: true}, {title: "W", right: true}, {title: "STAGE"}, {title: "AGE", right: true}, {title: "NOTE", least: 32}}}
 	for port, i := range sw.Pis {
 		if i < 0 || i >= len(now.Pis) {
 			t.row(strconv.Itoa(port+1), "-")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 )
@@ -33,7 +34,8 @@ func jsonTopic() *cobra.Command {
 	return &cobra.Command{Use: "json", Short: "what --json prints", Long: schema(), Args: cobra.ArbitraryArgs}
 }
 
-func schema() string {
+// schema is the text of the topic; it is the same every time.
+var schema = sync.OnceValue(func() string {
 	var b strings.Builder
 	b.WriteString(`With --json a command prints one object, and watch one object a line.
 
@@ -59,7 +61,7 @@ Units are in the names. Errors are text on standard error, never JSON.
 		}
 	}
 	return strings.TrimSuffix(b.String(), "\n")
-}
+})
 
 // fields lists the fields of a type; the types it is made of are added to later.
 func fields(b *strings.Builder, t reflect.Type, later []reflect.Type) []reflect.Type {

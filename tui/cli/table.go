@@ -35,7 +35,7 @@ type cell struct {
 type column struct {
 	title string
 	right bool
-	least int // may be shortened to so many columns, 0 = never
+	least int // may be shortened to so many columns before others go, 0 = never
 	rank  int // the higher, the sooner it goes when there is no room; 0 stays
 }
 
@@ -88,10 +88,23 @@ func (t *table) fit(width int) []int {
 			continue
 		}
 		if room == 0 {
-			break
+			return t.squeeze(w, over)
 		}
 		w[i] -= min(over, room)
 		total -= min(over, room)
+	}
+	return w
+}
+
+// squeeze takes what is over from the columns that may be shortened, further
+// than they should be.
+func (t *table) squeeze(w []int, over int) []int {
+	for i := range w {
+		if t.cols[i].least > 0 {
+			n := min(max(w[i]-len(t.cols[i].title), 0), over)
+			w[i] -= n
+			over -= n
+		}
 	}
 	return w
 }

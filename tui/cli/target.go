@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"picloud/engine"
 )
@@ -67,8 +68,8 @@ type noTarget struct{ word, why, hint string }
 
 func (e *noTarget) Error() string { return e.why }
 
-// targetHelp says what a PI can be.
-func targetHelp() string {
+// targetHelp says what a PI can be; it is the same every time.
+var targetHelp = sync.OnceValue(func() string {
 	var b strings.Builder
 	b.WriteString(`PI is any number of
   a3-023               a name
@@ -81,7 +82,7 @@ func targetHelp() string {
 		b.WriteString("                       " + line + "\n")
 	}
 	return strings.TrimSuffix(b.String(), "\n")
-}
+})
 
 // resolve turns words into Pis, each once, in the order they were named:
 //

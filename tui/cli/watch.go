@@ -231,7 +231,8 @@ func (w *watcher) tell(e eventJSON) {
 		stage, _ := engine.ParseStage(*e.Stage)
 		line = append(line, *e.Pi, *e.Port, string(stage.Mark())+" "+*e.Stage+":", e.Text)
 		if e.Hint != nil {
-			line = append(line, "Do: "+*e.Hint)
+			line[len(line)-1] += ";"
+			line = append(line, "do: "+*e.Hint)
 		}
 	case e.Event == "log":
 		line = append(line, *e.Actor)
