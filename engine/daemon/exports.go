@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"sync/atomic"
+	"time"
 
 	"picloud/engine"
 	"picloud/engine/config"
@@ -27,6 +29,11 @@ type exporter struct {
 	// tells it.
 	port, mount uint16
 	run         func(context.Context) error // nil: it runs by itself
+	// ready waits until the server runs; nil: it does. began is when it was
+	// started to, and ran is set once it did.
+	ready func(context.Context) error
+	began time.Time
+	ran   atomic.Bool
 	// patient servers must not answer before the exports are back: a file
 	// handle is stale while its export is not there.
 	patient bool
@@ -147,7 +154,7 @@ func openGanesha(ctx context.Context, d *Daemon) (*exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &exporter{Exporter: s, people: "nfs-ganesha", port: port, mount: ganesha.DefaultMountPort, run: s.Serve, binds: mounts}, nil
+	return &exporter{Exporter: s, people: "nfs-ganesha", port: port, mount: ganesha.DefaultMountPort, run: s.Serve, ready: s.Ready, began: time.Now(), binds: mounts}, nil
 }
 
 func openDemo(ctx context.Context, d *Daemon) (*exporter, error) {
@@ -189,6 +196,37 @@ func (e *exporter) serve(ctx context.Context, published <-chan struct{}) error {
 	return e.run(ctx)
 }
 
+// How long a root waits for the server to run. At the start of the service all
+// roots are exported before anything else is done, so that the first wait must
+// end; after it none waits until the server runs for the first time. Later it
+// is away only to be started again.
+const (
+	firstReady = 60 * time.Second
+	laterReady = 20 * time.Second
+	hardlyAny  = 100 * time.Millisecond
+)
+
+// errNotRunning means that the NFS server does not start; the log says why.
+var errNotRunning = errors.New("the NFS server does not run (the log says why)")
+
+// await waits until the server runs, within bounds.
+func (e *exporter) await(ctx context.Context) error {
+	if e.ready == nil {
+		return nil
+	}
+	patience := laterReady
+	if !e.ran.Load() {
+		patience = max(hardlyAny, time.Until(e.began.Add(firstReady)))
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, patience, errNotRunning)
+	defer cancel()
+	if err := e.ready(limited); err != nil {
+		return fmt.Errorf("%s: %w", e.people, err)
+	}
+	e.ran.Store(true)
+	return nil
+}
+
 // access is how the exports are mounted.
 func (e *exporter) access() string {
 	if e.readOnly {
@@ -200,6 +238,11 @@ func (e *exporter) access() string {
 // prune withdraws what the server exports and no Pi has any more, such as what
 // a crash or another configuration left.
 func (r *roots) prune(ctx context.Context, log *slog.Logger) error {
+	if r.exports.ready != nil {
+		if err := r.exports.ready(ctx); err != nil {
+			return err
+		}
+	}
 	list, err := r.exports.List(ctx)
 	if err != nil {
 		return err
@@ -218,5 +261,7 @@ func (r *roots) pruneOne(ctx context.Context, e nfs.Export, log *slog.Logger) er
 		return nil
 	}
 	log.Warn("withdrawing an export that no Pi has any more", "pi", e.ID, "path", e.Path, "client", e.Client)
-	return r.exports.Remove(ctx, e.ID)
+	limited, cancel := context.WithTimeoutCause(ctx, laterReady, errNotRunning)
+	defer cancel()
+	return r.exports.Remove(limited, e.ID)
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"picloud/engine"
 	"picloud/engine/config"
@@ -289,4 +291,35 @@ func writeFile(t *testing.T, name, text string) {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, []byte(text), 0o644)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestAwait: the first roots wait for a server that starts, the others do not
+// wait for one that never did.
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		up := make(chan struct{})
+		e := &exporter{people: "nfs-ganesha", began: time.Now(), ready: func(ctx context.Context) error {
+			select {
+			case <-up:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}}
+		for i, want := range []time.Duration{firstReady, hardlyAny, hardlyAny} {
+			begin := time.Now()
+			if err := e.await(t.Context()); !errors.Is(err, errNotRunning) || time.Since(begin) != want {
+				t.Errorf("wait %d: %v after %s, want %s", i, err, time.Since(begin), want)
+			}
+		}
+		close(up)
+		if err := e.await(t.Context()); err != nil {
+			t.Error(err)
+		}
+		up = make(chan struct{}) // it is started again
+		begin := time.Now()
+		if err := e.await(t.Context()); err == nil || time.Since(begin) != laterReady {
+			t.Errorf("%v after %s, want %s", err, time.Since(begin), laterReady)
+		}
+	})
 }

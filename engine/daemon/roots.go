@@ -51,6 +51,7 @@ func openVolumeStore(ctx context.Context, cfg *config.Config, volatile bool, log
 		return nil, err
 	}
 	// One volume that is damaged is no reason to let the others down.
+	log.Info("volumes: "+cfg.Volumes.Driver, "driver", cfg.Volumes.Driver, "state", cfg.State)
 	if err := driver.Recover(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil, err
@@ -242,6 +243,9 @@ func (r *roots) Publish(ctx context.Context, pi engine.Pi, name string) (string,
 	}
 	e := nfs.Export{
 		ID: string(pi.Name), Dir: dir, Path: r.exportPath(pi.Name), Client: pi.Segment.Addr.Addr(), ReadOnly: r.exports.readOnly,
+	}
+	if err := r.exports.await(ctx); err != nil {
+		return "", err
 	}
 	if err := r.exports.Add(ctx, e); err != nil {
 		return "", err
