@@ -36,8 +36,6 @@ type model struct {
 	// Pi's firmware calls serial0, and serial0 what the kernel calls that.
 	uarts   int
 	serial0 string
-	// additions are the firmware's words for the command line.
-	additions []string
 	// format is what a kernel is for the error, and isKernel looks at it.
 	format   string
 	isKernel func([]byte) bool
@@ -85,7 +83,7 @@ func (m *model) hardware(board pi.Board, memoryMB int, console, netdev string) [
 }
 
 // cmdline does the firmware's part: it knows which serial port is serial0
-// (raspberrypi/documentation configuration/uart.adoc), and adds what is its own.
+// (raspberrypi/documentation configuration/uart.adoc).
 func (m *model) cmdline(served string) string {
 	words := strings.Fields(served)
 	for i, w := range words {
@@ -93,5 +91,5 @@ func (m *model) cmdline(served string) string {
 			words[i] = "console=" + m.serial0 + v
 		}
 	}
-	return strings.Join(append(words, m.additions...), " ")
+	return strings.Join(words, " ")
 }
