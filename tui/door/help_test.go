@@ -48,12 +48,6 @@ func (p *people) set(k ssh.Signer, name string, role engine.Role) {
 	p.keys[ssh.FingerprintSHA256(k.PublicKey())] = engine.Actor{Name: name, Role: role}
 }
 
-func (p *people) remove(k ssh.Signer) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.keys = map[string]engine.Actor{}
-}
-
 // logText keeps a log.
 type logText struct {
 	mu sync.Mutex
@@ -100,9 +94,23 @@ func newKey(t testing.TB) ssh.Signer {
 
 func serve(t testing.TB, pis int, limits Limits, run func(ctx context.Context, s Session) int) *world {
 	t.Helper()
+	r := newRack(pis)
+	w := serveViewer(t, r, limits, run)
+	w.rack = r
+	t.Cleanup(func() {
+		w.stop()
+		if n := r.viewers(); n != 0 {
+			t.Errorf("%d sessions are still subscribed", n)
+		}
+	})
+	return w
+}
+
+func serveViewer(t testing.TB, v engine.Viewer, limits Limits, run func(ctx context.Context, s Session) int) *world {
+	t.Helper()
 	before := goroutines()
 	w := &world{
-		t: t, rack: newRack(pis), log: &logText{}, socket: filepath.Join(t.TempDir(), "s"),
+		t: t, log: &logText{}, socket: filepath.Join(t.TempDir(), "s"),
 		people: &people{keys: map[string]engine.Actor{}, uids: map[uint32]engine.Actor{}},
 	}
 	if run == nil {
@@ -115,7 +123,7 @@ func serve(t testing.TB, pis int, limits Limits, run func(ctx context.Context, s
 	w.host = host.PublicKey()
 	var err error
 	w.srv, err = New(Config{
-		HostKey: host, Viewer: w.rack, Operator: w.people.byKey, Local: w.people.byUID, Run: run,
+		HostKey: host, Viewer: v, Operator: w.people.byKey, Local: w.people.byUID, Run: run,
 		Limits: limits, Log: slog.New(slog.NewTextHandler(w.log, nil)),
 	})
 	if err != nil {
@@ -145,9 +153,6 @@ func serve(t testing.TB, pis int, limits Limits, run func(ctx context.Context, s
 		}
 		if !eventually(func() bool { return goroutines() <= before }) {
 			t.Errorf("goroutines outlived Serve:\n%s", stacks())
-		}
-		if n := w.rack.viewers(); n != 0 {
-			t.Errorf("%d sessions are still subscribed", n)
 		}
 	})
 	t.Cleanup(w.stop)
