@@ -351,9 +351,9 @@ func (p *pending) left(now time.Time) int {
 // other one is named.
 func appendJob(b []byte, j *engine.JobView, at engine.PiName) []byte {
 	b = append(b, clean(j.Verb, true)...)
-	switch {
-	case j.To == "":
-	case j.To == at:
+	switch j.To {
+	case "":
+	case at:
 		b = append(append(b, " from "...), clean(string(j.Pi), true)...)
 	default:
 		b = append(append(b, " to "...), clean(string(j.To), true)...)
