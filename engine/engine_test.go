@@ -17,7 +17,7 @@ import (
 type memory struct {
 	mu      sync.Mutex
 	fail    error
-	left    int // saves until it fails for good, 0 = it does not
+	left    int // saves until it fails for good, -1 = it does not
 	state   State
 	pis     map[PiName]Pi
 	volumes map[string]Volume
@@ -30,7 +30,14 @@ type memory struct {
 }
 
 func newMemory() *memory {
-	return &memory{pis: map[PiName]Pi{}, volumes: map[string]Volume{}, jobs: map[int64]Job{}, audit: map[int64]AuditRow{}}
+	return &memory{pis: map[PiName]Pi{}, volumes: map[string]Volume{}, jobs: map[int64]Job{}, audit: map[int64]AuditRow{}, left: -1}
+}
+
+// failAfter lets n more saves succeed, -1 = all.
+func (m *memory) failAfter(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.left = n
 }
 
 func (m *memory) Load(context.Context) (State, error) {
@@ -66,11 +73,10 @@ func (m *memory) Save(_ context.Context, c Changes) error {
 	if m.fail != nil {
 		return m.fail
 	}
-	if m.left > 0 {
-		if m.left--; m.left == 0 {
-			m.fail = errors.New("disk full")
-		}
+	if m.left == 0 {
+		return errors.New("disk full")
 	}
+	m.left = max(m.left-1, -1)
 	m.saves = append(m.saves, c)
 	for _, p := range c.Pis {
 		m.pis[p.Name] = p

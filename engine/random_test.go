@@ -104,9 +104,8 @@ func (b *bench) befall(d deed) {
 		}
 		b.mu.Unlock()
 	default:
-		synctest.Wait()
 		cmd := Command{
-			Verb: VerbName(d.what), Actor: alice, Targets: []Target{{pi, b.e.state.pis[pi].gen}},
+			Verb: VerbName(d.what), Actor: alice, Targets: []Target{b.now(pi)},
 			Passed: GuardName, Typed: string(pi), Size: int64(d.ms+1) << 30,
 		}
 		if d.to >= 0 {
@@ -126,7 +125,7 @@ func (b *bench) quiet() {
 			break
 		}
 	}
-	time.Sleep(2 * time.Minute)
+	time.Sleep(40 * time.Second) // for what is off to count as stalled
 	synctest.Wait()
 }
 

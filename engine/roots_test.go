@@ -12,6 +12,12 @@ import (
 
 const gb = 1e9
 
+func (m *memory) lines() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.log)
+}
+
 func (b *bench) looked(s SpaceSeen) {
 	b.t.Helper()
 	b.see(Observation{Space: &s})
@@ -100,7 +106,9 @@ func TestResizeThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, 1, nil)
 		b.awaitAll(StageUp)
+		b.mu.Lock()
 		b.fails["grow"] = errors.New("no extents left")
+		b.mu.Unlock()
 		b.mustDo(Command{Verb: VerbResize, Size: 64 * gb}, "t-000")
 		b.idle()
 		if p := b.pi("t-000"); p.RootVolume.Use.Size != 0 || p.Stage != StageUp {
@@ -244,8 +252,8 @@ func TestFormerRootsExpire(t *testing.T) {
 func TestFormerRootIsKept(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"for ever":     func(*Config) {},
-		"while a job":  func(c *Config) { c.Keep, c.Hold = time.Hour, 100*time.Hour },
-		"store failed": func(c *Config) { c.Keep = 2 * time.Hour },
+		"while a job":  func(c *Config) { c.Keep, c.Hold = 5*time.Minute, time.Hour },
+		"store failed": func(c *Config) { c.Keep = 5 * time.Minute },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -260,7 +268,7 @@ func TestFormerRootIsKept(t *testing.T) {
 				case "store failed":
 					b.failStore(errors.New("disk full"))
 				}
-				time.Sleep(3 * time.Hour)
+				time.Sleep(10 * time.Minute)
 				synctest.Wait()
 				if name != "store failed" && b.pi("t-000").Former != former || b.did("remove "+former) != 0 {
 					t.Errorf("it is gone: %v", b.calls)
@@ -295,9 +303,6 @@ func TestSpaceIsShown(t *testing.T) {
 		if v := b.pi("t-001").RootVolume; v.Use.Used != 2*gb || !v.UseAt.Equal(s.SpaceAt) {
 			t.Errorf("%+v", v)
 		}
-		if len(b.e.state.space.use) != 2 {
-			t.Errorf("what is no volume of ours is kept: %v", b.e.state.space.use)
-		}
 		b.looked(SpaceSeen{Err: "lvs: not\x1b found"})
 		now := b.e.Snapshot()
 		if w := now.Warnings; len(w) != 1 || w[0] != "the use of the disk cannot be told: lvs: not? found" || now.Space.Pool != pool || !now.SpaceAt.Equal(s.SpaceAt) {
@@ -308,6 +313,9 @@ func TestSpaceIsShown(t *testing.T) {
 			t.Errorf("warnings stay: %q", w)
 		}
 		b.stop()
+		if use := b.e.state.space.use; len(use) != 2 {
+			t.Errorf("what is no volume of ours is kept: %v", use)
+		}
 	})
 }
 
@@ -368,12 +376,12 @@ func TestExportIsTriedAgain(t *testing.T) {
 		if p := b.pi("t-000"); p.Export != "" || p.ExportErr != "no nfsd" {
 			t.Errorf("export %q, error %q", p.Export, p.ExportErr)
 		}
-		before, lines := b.did("publish t-000"), len(b.mem.log)
+		before, lines := b.did("publish t-000"), b.mem.lines()
 		time.Sleep(10 * time.Minute)
 		if n := b.did("publish t-000") - before; n < 8 || n > 18 {
 			t.Errorf("tried %d times in ten minutes", n)
 		}
-		if n := len(b.mem.log) - lines; n > 0 {
+		if n := b.mem.lines() - lines; n > 0 {
 			t.Errorf("%d log lines of the same cause", n)
 		}
 		b.mu.Lock()
