@@ -26,18 +26,16 @@ const (
 type Session struct {
 	Actor engine.Actor
 	Args  []string // without the program's name
-	// Stdin is read for confirmations on a terminal only. A read must return
-	// when the session's context ends.
+	// Stdin is read for confirmations on a terminal only, a line at a time that
+	// the terminal has echoed and edited. A read must return when the session's
+	// context ends.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	Width          int  // of the terminal in columns, 0 = no terminal
-	TTY            bool // there is a person who can be asked
-	Color          bool // colour is wanted; used on a terminal only
-	// Echo says that the terminal does not show what is typed, so that Run has
-	// to: that of an SSH client with a PTY, which is in raw mode.
-	Echo    bool
-	Version string         // of picloud, for the version command; "" = not told
-	Zone    *time.Location // of the times in tables; nil = the process's. JSON has UTC
+	Width          int            // of the terminal in columns, 0 = no terminal
+	TTY            bool           // there is a person who can be asked
+	Color          bool           // colour is wanted; used on a terminal only
+	Version        string         // of picloud, for the version command; "" = not told
+	Zone           *time.Location // of the times in tables; nil = the process's. JSON has UTC
 }
 
 // Bounds of a command line from outside.

@@ -21,10 +21,6 @@ var views = []string{
 	"space", "audit", "log", "version",
 }
 
-func fileName(line string) string {
-	return strings.NewReplacer(" ", "-", "@", "", "/", "-").Replace(strings.TrimSpace(line))
-}
-
 func TestViewsInColumns(t *testing.T) {
 	rackTest(t, func(b *bench) {
 		for _, width := range []int{0, 80, 120} {

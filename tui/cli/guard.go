@@ -92,26 +92,13 @@ func (t *act) readLine() (string, error) {
 		}
 		switch c := b[0]; {
 		case c == '\r' || c == '\n':
-			t.echo("\n")
 			return string(line), nil
-		case c == 0x7f || c == '\b':
-			if len(line) > 0 {
-				line = line[:len(line)-1]
-				t.echo("\b \b")
-			}
-		case c < ' ': // control-C, control-D, escape
+		case c < ' ' || c == 0x7f: // control-C, control-D, escape
 			return "", errStopped
 		case len(line) == longest:
 			return "", errStopped
 		default:
 			line = append(line, c)
-			t.echo(string(rune(max(min(c, 0x7e), ' '))))
 		}
-	}
-}
-
-func (t *act) echo(s string) {
-	if t.s.Echo {
-		_, _ = io.WriteString(t.err, s)
 	}
 }

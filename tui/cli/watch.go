@@ -226,15 +226,15 @@ func (w *watcher) tell(e eventJSON) {
 		return
 	}
 	var line []string
-	switch {
-	case e.Event == "stage":
+	switch e.Event {
+	case "stage":
 		stage, _ := engine.ParseStage(*e.Stage)
 		line = append(line, *e.Pi, *e.Port, string(stage.Mark())+" "+*e.Stage+":", e.Text)
 		if e.Hint != nil {
 			line[len(line)-1] += ";"
 			line = append(line, "do: "+*e.Hint)
 		}
-	case e.Event == "log":
+	case "log":
 		line = append(line, *e.Actor)
 		if e.Pi != nil {
 			line = append(line, *e.Pi)
@@ -243,7 +243,7 @@ func (w *watcher) tell(e eventJSON) {
 		if e.Job != nil {
 			line = append(line, fmt.Sprintf("(job %d)", *e.Job))
 		}
-	case e.Event == "warning":
+	case "warning":
 		line = append(line, "warning:", e.Text)
 	default:
 		line = append(line, e.Text)
