@@ -576,3 +576,102 @@ func firstJob(b *bench) string {
 	}
 	return fmt.Sprint(low)
 }
+
+// What a new layout takes away after the hand-over is only the old Pi.
+func TestOldPlaceIsTakenOutAfterTheHandOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := rig(t)
+		b.start(hosted(2), nil)
+		b.awaitAll(StageUp)
+		root := b.pi("t-000").Root
+		b.mustDo(Command{Verb: VerbMove}, "t-000")
+		time.Sleep(time.Second) // within the hold of the new one
+		l := hosted(2)
+		l.Pis = l.Pis[1:]
+		if err := b.e.Relayout(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		b.idle()
+		b.awaitAll(StageUp)
+		if p := b.pi("t-001"); p.Server != "web" || p.Root != root || b.exported("t-001") != root || b.exported("t-000") != "" {
+			t.Errorf("%+v", p)
+		}
+		b.closed()
+		b.stop()
+		if j := b.moveJob(); j.State != JobDone {
+			t.Errorf("job %+v", j)
+		}
+	})
+}
+
+// A move that could not be written down locks neither Pi.
+func TestMoveThatIsNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var broken *failing
+		b := rig(t)
+		b.start(hosted(2), func(c *Config) {
+			broken = &failing{memory: c.Inventory.(*memory)}
+			c.Inventory = broken
+		})
+		b.awaitAll(StageUp)
+		root := b.pi("t-000").Root
+		broken.set(func(c *Changes) bool { return len(c.Audit) > 0 })
+		if _, err := b.do(Command{Verb: VerbMove}, "t-000"); err == nil || !strings.Contains(err.Error(), "disk full") {
+			t.Errorf("accepted: %v", err)
+		}
+		broken.set(nil)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		from, to := b.pi("t-000"), b.pi("t-001")
+		if from.Job != nil || to.Job != nil || from.Server != "web" || from.Root != root || from.Stage != StageUp || b.did("power sw1/1 false") != 0 {
+			t.Errorf("%+v", from)
+		}
+		b.mustDo(Command{Verb: VerbMove}, "t-000")
+		b.idle()
+		if p := b.pi("t-001"); p.Server != "web" {
+			t.Errorf("the second try: %+v", p)
+		}
+		b.stop()
+	})
+}
+
+// Every verb leaves one row that was closed, with who, what and how it went.
+func TestEveryVerbIsAudited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := rig(t)
+		b.start(hosted(3), nil)
+		b.awaitAll(StageUp)
+		done := map[VerbName]bool{}
+		for _, c := range []struct {
+			Command
+			pi PiName
+		}{
+			{Command{Verb: VerbCycle}, "t-000"},
+			{Command{Verb: VerbReimage, Image: "other"}, "t-000"},
+			{Command{Verb: VerbUndo}, "t-000"},
+			{Command{Verb: VerbResize, Size: 64 * gb}, "t-000"},
+			{Command{Verb: VerbRescue}, "t-000"},
+			{Command{Verb: VerbUnrescue}, "t-000"},
+			{Command{Verb: VerbMove, To: "t-002"}, "t-000"},
+			{Command{Verb: VerbOff}, "t-002"},
+			{Command{Verb: VerbOn}, "t-002"},
+			{Command{Verb: VerbBroken}, "t-001"},
+			{Command{Verb: VerbReady}, "t-001"},
+		} {
+			b.mustDo(c.Command, c.pi)
+			b.idle()
+			done[c.Verb] = true
+			row := b.auditOf(c.Verb)
+			if row.Actor != "alice" || row.Target != string(c.pi) || row.Source != "tty" || !strings.HasPrefix(row.Result, "ok in ") || row.Job == 0 {
+				t.Errorf("%s: %+v", c.Verb, row)
+			}
+		}
+		for _, v := range Verbs() {
+			if !done[v.Name] && v.Name != VerbCancel && v.Name != VerbAdopt { // acts of other tests
+				t.Errorf("%s is not tried", v.Name)
+			}
+		}
+		b.closed()
+		b.stop()
+	})
+}
