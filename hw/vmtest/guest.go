@@ -33,13 +33,14 @@ var packages = []string{
 
 // initScript is the guest's first process. What it is to do is on the second
 // disk. LVM is told that there is no udev, whose rules take longer than LVM:
-// it then makes its links itself. The kernel's NFS server runs, as it does on
+// it then makes its links itself; and to leave alone the disks of a test that
+// cuts their power, which have a configuration of their own. The kernel's NFS server runs, as it does on
 // a file server.
 const initScript = `#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-printf 'activation { monitoring = 0 udev_sync = 0 udev_rules = 0 }\nbackup { backup = 0 archive = 0 }\ndevices { obtain_device_list_from_udev = 0 scan_lvs = 0 }\nglobal { use_lvmpolld = 0 notify_dbus = 0 }\n' > /etc/lvm/lvmlocal.conf
+printf 'activation { monitoring = 0 udev_sync = 0 udev_rules = 0 }\nbackup { backup = 0 archive = 0 }\ndevices { obtain_device_list_from_udev = 0 scan_lvs = 0 global_filter = [ "r|^/dev/mapper/cut-|", "r|^/dev/disk/|" ] }\nglobal { use_lvmpolld = 0 notify_dbus = 0 }\n' > /etc/lvm/lvmlocal.conf
 rm -rf /run/udev
-modprobe -a nfsd dm-thin-pool 8021q btrfs loop
+modprobe -a nfsd dm-thin-pool dm-snapshot dm-log-writes 8021q veth btrfs loop
 mount -t nfsd nfsd /proc/fs/nfsd
 mkdir -p /run/rpcbind /run/lock /tests
 for file in etab rmtab; do : > /var/lib/nfs/$file; done

@@ -83,7 +83,7 @@ func (g *Guest) run(ctx context.Context, dir string, programs []Program, output 
 	args := []string{
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-m", "2048", "-smp", "2", "-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", filepath.Join(g.dir, "vmlinuz"), "-initrd", filepath.Join(g.dir, "initrd"),
-		"-append", "console=ttyS0 quiet panic=-1 root=/dev/vda rw net.ifnames=0 init=/sbin/vmtest-init",
+		"-append", "console=ttyS0 quiet panic=-1 root=/dev/vda rw net.ifnames=0 mitigations=off nokaslr init=/sbin/vmtest-init",
 		"-serial", "file:" + filepath.Join(dir, "kernel.log"), "-chardev", "stdio,id=out,signal=off", "-serial", "chardev:out",
 	}
 	for _, disk := range disks {

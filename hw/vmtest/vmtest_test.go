@@ -18,9 +18,11 @@ var suites = []struct {
 	args            []string
 }{
 	{"link", "picloud/hw/link", "netns", nil},
-	{"lvm", "picloud/hw/volume/lvmthin", "", []string{"-test.skip=^TestCrash$"}},
+	{"lvm", "picloud/hw/volume/lvmthin", "", []string{"-test.skip=^(TestCrash|TestPowerCut)$"}},
 	{"lvm-crash", "picloud/hw/volume/lvmthin", "", []string{"-test.run=^TestCrash$"}},
+	{"lvm-power", "picloud/hw/volume/lvmthin", "", []string{"-test.run=^TestPowerCut$"}},
 	{"nfs", "picloud/netboot/nfs/knfsd", "", nil},
+	{"roots", "picloud/engine/daemon", "", []string{"-test.run=^TestRootsInGuest$"}},
 }
 
 // TestInGuest builds the test binary of each package and runs all of them in

@@ -45,7 +45,7 @@ type Server struct {
 	// Pis are the two clients; nil means loopback addresses.
 	Pis *[2]Pi
 	// ListsExports is set if the server tells every client the paths and clients
-	// of all exports (MOUNTPROC3_EXPORT), as Linux's mountd does.
+	// of all exports (MOUNTPROC3_EXPORT and DUMP), as Linux's mountd does.
 	ListsExports bool
 }
 
