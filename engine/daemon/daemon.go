@@ -308,6 +308,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return nfs.Watch(ctx, nfs.WatchConfig{Port: d.ports.NFS, Every: every, Logger: d.opts.Log}, watch.report)
 		},
 		"space": func() error { return room.run(ctx) },
+		"trim":  func() error { return trim(ctx, d.volumes, d.opts.Log) },
 		"door":  func() error { return d.entrance.serve(ctx) },
 		"backup": func() error {
 			return backups{d.store, BackupFolder(cfg), cfg.Backup.Keep, d.opts.Log}.run(ctx)
