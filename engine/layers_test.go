@@ -15,7 +15,7 @@ var may = map[string][]string{
 	"picloud":               {"picloud/"},
 	"picloud/engine":        nil,
 	"picloud/engine/config": {"picloud/engine"},
-	"picloud/engine/daemon": {"picloud/engine", "picloud/store", "picloud/netboot", "picloud/hw"},
+	"picloud/engine/daemon": {"picloud/engine", "picloud/store", "picloud/netboot", "picloud/hw", "picloud/tui"},
 	"picloud/store":         {"picloud/engine"},
 	"picloud/tui":           {"picloud/engine", "picloud/tui"},
 	"picloud/netboot":       nil,
