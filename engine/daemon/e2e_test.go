@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -123,11 +124,14 @@ type site struct {
 	pis     []string
 	addr    map[string]netip.Addr
 	serial  map[string]*console
-	served  *served
+	served  *service
 }
 
-// sitePis are indexes in the mixture of a rack's boards: two that are alike.
-var sitePis = []int{0, 4}
+const (
+	rackPis  = 8 // the mixture of a rack has two alike among so many
+	sitePis  = 2
+	siteKind = "4B"
+)
 
 func newSite(t *testing.T) *site {
 	t.Helper()
@@ -140,7 +144,7 @@ func newSite(t *testing.T) *site {
 	s.run("go", "build", "-o", s.program, "picloud")
 	s.mountState()
 
-	names := make([]string, sitePis[len(sitePis)-1]+1)
+	names := make([]string, rackPis)
 	for i := range names {
 		names[i] = fmt.Sprintf("seg%d", i)
 	}
@@ -223,17 +227,23 @@ func (s *site) configure(rack *sim.Rack) {
 		cfg.Boot.Limits[stage] = max(cfg.Boot.Limits[stage], e2eBoot/2)
 	}
 	cfg.Guest.Resolvers, cfg.Guest.TimeZone = []netip.Addr{netip.MustParseAddr("2001:db8::64")}, "Europe/London"
-	cfg.Images = nil
+	cfg.Images = []config.Image{{Name: "debian"}}
 	var segments []config.Segment
-	for i, at := range sitePis {
+	for at, board := range inv.Pis {
+		if board.Model != siteKind || len(segments) == sitePis {
+			continue
+		}
 		seg := cfg.Segments[at]
-		seg.Interface, seg.Power, seg.Image = s.top.Segments[at].ServerInterface, i == 0, ""
-		if i == 0 {
+		seg.Interface, seg.Power, seg.Image = s.top.Segments[at].ServerInterface, len(segments) == 0, ""
+		if len(segments) == 0 {
 			seg.Image = "debian"
 		}
 		segments = append(segments, seg)
 		s.pis = append(s.pis, seg.Name)
 		s.addr[seg.Name] = s.top.Segments[at].Pi
+	}
+	if len(segments) != sitePis {
+		s.t.Fatalf("the rack has no %d boards of kind %s", sitePis, siteKind)
 	}
 	cfg.Segments = segments
 	cfg.Servers = []config.Server{{
@@ -262,20 +272,18 @@ func (s *site) addImage() {
 // the port mapper's socket.
 func (s *site) serve() {
 	s.t.Helper()
-	v := &served{lines: make(chan logLine, 100000)}
+	v := &service{}
 	v.cmd = exec.Command("ip", "netns", "exec", s.top.ServerNamespace, "unshare", "--mount", "--propagation", "private",
 		"sh", "-c", `mount -t tmpfs tmpfs /run && exec "$0" serve --config "$1"`, s.program, s.config)
 	out, err := v.cmd.StderrPipe()
 	s.must(err)
 	s.must(v.cmd.Start())
 	go v.read(out)
-	go func() {
-		for l := range v.lines {
-			s.t.Logf("%4.0f s  serve: %s %s %s", time.Since(s.begin).Seconds(), l.Level, l.Pi, l.Msg)
-		}
-	}()
 	s.served = v
 	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("the end of the service's log:\n%s", v.log.end())
+		}
 		if s.served != v {
 			return
 		}
@@ -295,6 +303,15 @@ func (s *site) serve() {
 	}
 }
 
+// service is a process of picloud serve. What it logs is told when the test
+// fails: it may go on for a moment after the test has ended.
+type service struct {
+	cmd *exec.Cmd
+	log console
+}
+
+func (v *service) read(out io.Reader) { _, _ = io.Copy(&v.log, out) }
+
 // settled waits until the Pi is up and has no job.
 func (s *site) settled(name string) {
 	s.t.Helper()
@@ -313,13 +330,13 @@ func (s *site) settled(name string) {
 
 // shown is what a script reads of a Pi.
 type shown struct {
-	Stage    string          `json:"stage"`
-	Server   string          `json:"server"`
-	Rescue   bool            `json:"rescue"`
-	Job      json.RawMessage `json:"job"`
-	HostKeys []shownKey      `json:"host_keys"`
-	Rescuer  []shownKey      `json:"rescue_host_keys"`
-	Export   string          `json:"export"`
+	Stage   string          `json:"stage"`
+	Rescue  bool            `json:"rescue"`
+	Job     json.RawMessage `json:"job"`
+	Rescuer []shownKey      `json:"rescue_ssh_host_keys"`
+	Root    struct {
+		HostKeys []shownKey `json:"ssh_host_keys"`
+	} `json:"root"`
 }
 
 type shownKey struct {
@@ -373,7 +390,7 @@ timeout 180 systemctl is-system-running --wait || systemctl list-units --failed 
 			s.t.Errorf("%s: line %d does not match %s:\n%s", name, i+1, want, out)
 		}
 	}
-	return s.hostKey(name, s.show(name).HostKeys)
+	return s.hostKey(name, s.show(name).Root.HostKeys)
 }
 
 // hostKey asks the server for its key, and wants it to be the one that was told.
