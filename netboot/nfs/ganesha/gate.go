@@ -31,6 +31,9 @@ type gate struct {
 	slots map[netip.Addr]uint16 // by the Pi's address
 	open  map[netip.Addr]int    // connections
 	total int
+	// complained is when a client's refusals were last written to the log, by its
+	// alias: a Pi is not to fill it.
+	complained map[netip.Addr]time.Time
 }
 
 // service is one of the two ports.
@@ -50,7 +53,7 @@ const (
 )
 
 func newGate(log *slog.Logger, server func(context.Context, service) (uint16, error), exported func(string, netip.Addr) bool) *gate {
-	return &gate{log: log, server: server, exported: exported, slots: map[netip.Addr]uint16{}, open: map[netip.Addr]int{}}
+	return &gate{log: log, server: server, exported: exported, slots: map[netip.Addr]uint16{}, open: map[netip.Addr]int{}, complained: map[netip.Addr]time.Time{}}
 }
 
 // alias is the address that the server knows a client by.
@@ -102,17 +105,29 @@ func (g *gate) serve(ctx context.Context, l net.Listener, what service) error {
 		}
 		client, alias, done, err := g.admit(c)
 		if err != nil {
-			g.log.Warn("connection refused", "client", c.RemoteAddr().String(), "err", err)
+			g.complain("connection refused", c, alias, err)
 			_ = c.Close()
 			continue
 		}
 		all.Go(func() {
 			defer done()
 			if err := g.relay(ctx, c, client, alias, what); err != nil && ctx.Err() == nil {
-				g.log.Warn("connection closed", "client", c.RemoteAddr().String(), "err", err)
+				g.complain("connection closed", c, alias, err)
 			}
 		})
 	}
+}
+
+// complain writes to the log what a client was refused, once in a while.
+func (g *gate) complain(what string, c net.Conn, alias netip.Addr, err error) {
+	const every = 10 * time.Second
+	g.mu.Lock()
+	level, now := slog.LevelDebug, time.Now()
+	if last, ok := g.complained[alias]; !ok || now.Sub(last) >= every {
+		level, g.complained[alias] = slog.LevelWarn, now
+	}
+	g.mu.Unlock()
+	g.log.Log(context.Background(), level, what, "client", c.RemoteAddr().String(), "err", err)
 }
 
 // admit decides about a new connection.
@@ -122,10 +137,10 @@ func (g *gate) admit(c net.Conn) (client, alias netip.Addr, done func(), err err
 		return client, alias, nil, err
 	}
 	client = at.Addr().Unmap()
+	alias = g.known(client)
 	if at.Port() >= reserved {
 		return client, alias, nil, fmt.Errorf("port %d: on its Pi only root speaks for root", at.Port())
 	}
-	alias = g.known(client)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.open[client] >= maxPerClient || g.total >= maxTotal {

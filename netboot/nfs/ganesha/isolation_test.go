@@ -155,12 +155,16 @@ func TestRestartKeepsHandles(t *testing.T) {
 	stop()
 	process := startProcess(t, state)
 	good("picloud ended and started again")
-	check(t, process.Kill())
+	killed := func() {
+		t.Helper()
+		check(t, process.Kill())
+		_, err := process.Wait()
+		check(t, err)
+	}
+	killed()
 	process = startProcess(t, state)
 	good("picloud killed and started again")
-	check(t, process.Kill())
-	_, err = process.Wait()
-	check(t, err)
+	killed()
 	waitForNoServer(t)
 }
 

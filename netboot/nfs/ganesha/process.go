@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -284,6 +285,8 @@ func (s *Server) copyLog(ctx context.Context, program string, from io.Reader) (l
 		}
 		text := message(string(line))
 		switch {
+		case slices.ContainsFunc(harmless, func(h string) bool { return strings.Contains(text, h) }):
+			s.log.Debug(text, "program", program)
 		case strings.Contains(text, ":FATAL :"), strings.Contains(text, ":MAJ :"), strings.Contains(text, ":CRIT :"), program != server:
 			last = text
 			if ctx.Err() == nil {
@@ -294,6 +297,10 @@ func (s *Server) copyLog(ctx context.Context, program string, from io.Reader) (l
 		}
 	}
 }
+
+// harmless is what is complained of at each start: Kerberos, which is not used,
+// and a limit that a small bus does not need.
+var harmless = []string{"gssd_refresh_krb5_machine_credential", "Failed to set fd limit"}
 
 // message cuts time, host and process off a line of the server's log:
 // "23/11/2026 09:43:35 : epoch 6b040ac7 : vm : nfs-ganesha-24603[main] main :NFS STARTUP :WARN :text".
