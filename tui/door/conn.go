@@ -293,6 +293,13 @@ func (c *conn) take() string {
 	return c.s.count.take(c.actor.Name, c.peer != nil)
 }
 
+// sessions is how many sessions are open.
+func (s *Server) sessions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count.local + s.count.others
+}
+
 func (c *conn) give() {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()

@@ -130,16 +130,7 @@ func TestSeats(t *testing.T) {
 	if err := start(bob); !errors.As(err, &refused) || !strings.Contains(err.Error(), "4 sessions are open") {
 		t.Errorf("a fifth remote session: %v", err)
 	}
-	nc, err := net.Dial("unix", w.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sc, chans, reqs, err := ssh.NewClientConn(nc, "", &ssh.ClientConfig{HostKeyCallback: ssh.InsecureIgnoreHostKey()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	hands := ssh.NewClient(sc, chans, reqs)
-	defer hands.Close()
+	hands := dialSocket(t, w.socket)
 	if err := start(hands); err != nil {
 		t.Errorf("the rack terminal: %v", err)
 	}
