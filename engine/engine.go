@@ -26,6 +26,9 @@ type Config struct {
 	// Stage is told of every change of a Pi's stage, in order, by the engine's
 	// own goroutine: it must not block. May be nil.
 	Stage func(StageChange)
+	// Staff is told after operators have changed, by the engine's own goroutine:
+	// it must not block. May be nil.
+	Staff func()
 	Log   *slog.Logger // nil discards
 }
 
@@ -85,6 +88,9 @@ type Viewer interface {
 	Boots(ctx context.Context, pi PiName, limit int) ([]Boot, error)
 	Log(ctx context.Context, before int64, limit int) ([]LogLine, error)
 	Audit(ctx context.Context, before int64, limit int) ([]AuditRow, error)
+	// Operators are the staff; ChangeOperators is an admin's.
+	Operators() *Operators
+	ChangeOperators(ctx context.Context, cmd OperatorCommand) error
 }
 
 // Engine owns one rack. Make it with New, run it with Run; every other method

@@ -196,6 +196,9 @@ func (r *rack) changeOperators(cmd OperatorCommand) error {
 	r.logf(cmd.Actor.Name, "", 0, "%s %s", cmd.Verb, cmd.Operator.Name)
 	r.operators = newOperators(list)
 	r.e.operators.Store(r.operators)
+	if r.e.cfg.Staff != nil {
+		r.e.cfg.Staff()
+	}
 	return nil
 }
 

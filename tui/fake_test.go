@@ -19,6 +19,8 @@ var epoch = time.Date(2026, 11, 23, 14, 2, 30, 0, time.UTC)
 // snapshots to mailboxes, refuses stale generations, keeps commands, and pages
 // its log and boots.
 type fakeRack struct {
+	engine.Viewer // nil: what is not below is not asked for
+
 	mu     sync.Mutex
 	snap   *engine.Snapshot
 	boxes  map[int]engine.Mailbox[*engine.Snapshot]

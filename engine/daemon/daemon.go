@@ -73,6 +73,7 @@ type Daemon struct {
 	ports    Ports
 	entrance *entrance // nil: there is none
 	locals   atomic.Pointer[[]config.Local]
+	staff    bell // rings when operators have changed
 	close    []func()
 }
 
@@ -86,7 +87,7 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{opts: opts, routes: &routes{}}
+	d := &Daemon{opts: opts, routes: &routes{}, staff: make(bell, 1)}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -186,7 +187,7 @@ func (d *Daemon) openEngine(ctx context.Context) error {
 		Layout: layout, Inventory: d.store, Power: d.switches, Roots: d.roots,
 		Guards: cfg.Guards(), Limits: cfg.Limits(), Hold: cfg.Boot.Hold,
 		Starting: cfg.Boot.Starting, Failures: cfg.Boot.Failures, Keep: cfg.Volumes.Keep(),
-		Stage: d.opts.Stage, Log: d.opts.Log,
+		Stage: d.opts.Stage, Staff: d.staff.ring, Log: d.opts.Log,
 	})
 	return err
 }
@@ -310,6 +311,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		"space": func() error { return room.run(ctx) },
 		"trim":  func() error { return trim(ctx, d.volumes, d.opts.Log) },
 		"door":  func() error { return d.entrance.serve(ctx) },
+		"staff": func() error { return d.recheck(ctx) },
 		"backup": func() error {
 			return backups{d.store, BackupFolder(cfg), cfg.Backup.Keep, d.opts.Log}.run(ctx)
 		},

@@ -82,6 +82,29 @@ func (e *entrance) recheck() {
 	}
 }
 
+// bell is rung by who must not wait, and heard once however often it rang.
+type bell chan struct{}
+
+func (b bell) ring() {
+	select {
+	case b <- struct{}{}:
+	default:
+	}
+}
+
+// recheck asks again who everybody at the door is, whenever operators have
+// changed.
+func (d *Daemon) recheck(ctx context.Context) error {
+	for {
+		select {
+		case <-d.staff:
+			d.entrance.recheck()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 func (d *Daemon) keep(l net.Listener) {
 	d.entrance.listeners = append(d.entrance.listeners, l)
 	d.close = append(d.close, func() { _ = l.Close() })

@@ -12,6 +12,8 @@ import (
 
 // still is a rack that does not move. It counts what it is asked to do.
 type still struct {
+	engine.Viewer // nil: what is not below is not asked for
+
 	snap *engine.Snapshot
 	did  []engine.Command
 }

@@ -23,6 +23,7 @@ var objects = []struct {
 	{"server list, server show", serversJSON{}},
 	{"space", spaceJSON{}},
 	{"rack", rackJSON{}},
+	{"operator list, operator show", operatorsJSON{}},
 	{"audit", auditJSON{}},
 	{"log", logJSON{}},
 	{"watch: one object a line", eventJSON{}},

@@ -32,7 +32,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.piGroup(), a.switchGroup(), a.jobGroup(), a.bootGroup(), a.imageGroup(), a.serverGroup(),
-		a.rackCommand(), a.spaceCommand(), a.watchCommand(), a.logCommand(), a.auditCommand(),
+		a.operatorGroup(), a.rackCommand(), a.spaceCommand(), a.watchCommand(), a.logCommand(), a.auditCommand(),
 		a.versionCommand(), a.completionCommand(), jsonTopic(),
 	)
 	root.SetHelpCommand(a.helpCommand(root))

@@ -13,6 +13,8 @@ import (
 // rack behaves as the engine does towards sessions: it publishes to mailboxes,
 // checks roles, guards and generations, keeps what was done, and logs it.
 type rack struct {
+	engine.Viewer // nil: what is not below is not asked for
+
 	mu     sync.Mutex
 	snap   *engine.Snapshot
 	boxes  map[int]engine.Mailbox[*engine.Snapshot]

@@ -32,3 +32,19 @@ func (v *viewer) Do(ctx context.Context, cmd engine.Command) (engine.Result, err
 	defer cancel()
 	return v.Viewer.Do(ctx, cmd)
 }
+
+// ChangeOperators does the same for a command on operators. Its end is waited
+// for, since the session that gave it may be among those it concerns.
+func (v *viewer) ChangeOperators(ctx context.Context, cmd engine.OperatorCommand) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	actor, err := v.c.present()
+	if err != nil {
+		return err
+	}
+	cmd.Actor = actor
+	ctx, cancel := context.WithTimeout(v.c.base, actTime)
+	defer cancel()
+	return v.Viewer.ChangeOperators(ctx, cmd)
+}

@@ -133,6 +133,11 @@ func (p *Program) console(ctx context.Context) int {
 }
 
 func (p *Program) remote(ctx context.Context, args []string) int {
+	args, err := withKeys(args)
+	if err != nil {
+		fmt.Fprintf(p.Err, "picloud: %v\n", err)
+		return exitFailed
+	}
 	exit, err := attach.Exec(ctx, p.socket(), args, p.stdio())
 	return p.attached(exit, err)
 }

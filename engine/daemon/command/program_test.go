@@ -1,0 +1,111 @@
+package command
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"picloud/engine/config"
+)
+
+// run types a command with no service at the socket.
+func run(t *testing.T, args ...string) (exit int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	p := Program{
+		In: os.Stdin, Out: &o, Err: &e, Version: "1.2.3",
+		Env: []string{socketVariable + "=" + filepath.Join(t.TempDir(), "none")},
+	}
+	exit = p.Run(t.Context(), args)
+	return exit, o.String(), e.String()
+}
+
+// Each mistake has its exit code and a line that says what to do; none is a
+// panic, and help is never one.
+func TestRun(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "rack.toml")
+	if err := os.WriteFile(bad, []byte("rack = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args string
+		exit int
+		out  string // in standard output
+		err  string // in standard error
+	}{
+		{"help", 0, "restore", ""},
+		{"--help", 0, "picloud COMMAND", ""},
+		{"pi --help", 0, "reimage", ""},
+		{"pi reimage --help", 0, "--confirm", ""},
+		{"image --help", 0, "remove", ""},
+		{"demo -h", 0, "--headless", ""},
+		{"version", 0, "picloud 1.2.3", ""},
+		{"config template", 0, "[[segment]]", ""},
+		{"completion bash", 0, "complete", ""},
+		{"man", 0, ".TH PICLOUD", ""},
+		{"", 1, "", "the console needs a terminal"},
+		{"pi list", 1, "", "no service is running"},
+		{"pi cycle a3-001 --yes", 1, "", "no service is running"},
+		{"image list", 1, "", "no service is running"},
+		{"bogus", 2, "", `no command "picloud bogus"`},
+		{"pi", 2, "", "say what to do"},
+		{"serve extra", 2, "", `takes no "extra"`},
+		{"serve --config " + bad, 1, "", "rack.toml:1"},
+		{"serve --bogus", 2, "", "--bogus"},
+		{"config check", 2, "", "FILE"},
+		{"config check " + bad, 1, "", "rack.toml:1"},
+		{"config check /nonexistent", 1, "", "nonexistent"},
+		{"demo --for 3s", 2, "", "--headless"},
+		{"demo --for -3s --headless", 2, "", "above 0"},
+		{"demo --pis -1 --headless", 2, "", "demo"},
+		{"demo --fault nonsense --headless", 2, "", "nonsense"},
+		{"image add one", 2, "", "NAME FILE"},
+		{"backup --config " + bad, 2, "", "FILE"},
+		{"operator add eve --key /nonexistent", 1, "", "read the key"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			exit, out, errs := run(t, strings.Fields(c.args)...)
+			if exit != c.exit || !strings.Contains(out, c.out) || !strings.Contains(errs, c.err) {
+				t.Errorf("exit %d, want %d\n%s\n%s", exit, c.exit, out, errs)
+			}
+		})
+	}
+}
+
+func TestKeysAreReadHere(t *testing.T) {
+	dir := t.TempDir()
+	pub, private := filepath.Join(dir, "id.pub"), filepath.Join(dir, "id")
+	for name, text := range map[string]string{pub: "ssh-ed25519 AAAA alice\n", private: "-----BEGIN OPENSSH PRIVATE KEY-----\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		want string // joined; "" = refused
+	}{
+		{[]string{"operator", "add", "alice", "--key", pub}, "operator add alice --key ssh-ed25519 AAAA alice\n"},
+		{[]string{"operator", "add", "alice", "--key=" + pub}, "operator add alice --key=ssh-ed25519 AAAA alice\n"},
+		{[]string{"operator", "add", "alice", "--key", "ssh-ed25519 AAAA"}, "operator add alice --key ssh-ed25519 AAAA"},
+		{[]string{"operator", "add", "alice", "--key", private}, ""},
+		{[]string{"operator", "add", "alice", "--key", dir}, ""},
+		{[]string{"pi", "list", "--key", private}, "pi list --key " + private},
+	} {
+		got, err := withKeys(c.args)
+		if strings.Join(got, " ") != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%q: %q, %v", c.args, got, err)
+		}
+	}
+}
+
+// The socket of the default configuration is where the program looks.
+func TestSocket(t *testing.T) {
+	if got := (&Program{}).socket(); got != config.DefaultSocket {
+		t.Errorf("socket %q", got)
+	}
+	if got := (&Program{Env: []string{socketVariable + "=/a", socketVariable + "=/b"}}).socket(); got != "/b" {
+		t.Errorf("socket %q, want the last one", got)
+	}
+}
