@@ -18,17 +18,24 @@ test *args:
 race:
     go test -race ./...
 
+# Real interfaces in network namespaces, and a real Debian that virtual Pis boot; installs what it needs; needs root
+e2e: packages e2e-net e2e-vm
+
+# Debian packages that the tests need
+packages:
+    .ci/packages
+
 # Real interfaces in network namespaces; needs root
-e2e *args:
+e2e-net *args:
     go test -tags netns -count=1 {{args}} ./netboot/dhcp ./hw/link ./hw/sim/... ./engine/daemon/...
 
-# Tests that need Debian's kernel (LVM, nfsd, VLANs), in a virtual machine; needs root
-vmtest *args:
-    go test -tags vmtest -count=1 -timeout 30m -v {{args}} ./hw/vmtest
-
-# A real Debian booted over the network by a virtual Pi; needs root
+# A real Debian booted over the network by virtual Pis, and all that is done to roots; needs root
 e2e-vm *args:
-    go test -tags e2e -count=1 -timeout 20m -v {{args}} ./hw/sim/virtualpi
+    go test -tags e2e -count=1 -p 1 -timeout 40m -v -run '^TestBoot$|^TestRealRoots$|^TestRescue' {{args}} ./hw/sim/virtualpi ./engine/daemon
+
+# Tests that need Debian's kernel (LVM, nfsd, VLANs), in a virtual machine; installs what it needs; needs root
+vmtest *args: packages
+    go test -tags vmtest -count=1 -timeout 30m -v {{args}} ./hw/vmtest
 
 # The same by QEMU's own Raspberry Pi 3B; its image takes ten minutes, once; needs root
 e2e-pi *args:
