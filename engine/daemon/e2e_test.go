@@ -89,10 +89,10 @@ func TestRealRoots(t *testing.T) {
 	s.wants(home, "Hello, world!", "hello")
 
 	s.lap("resize")
-	s.picloud("pi", "resize", home, "7G", "--wait")
+	s.picloud("pi", "resize", home, "--size", "7G", "--wait")
 
 	s.lap("move")
-	s.picloud("pi", "move", home, spare, "--confirm", home, "--wait")
+	s.picloud("pi", "move", home, "--to", spare, "--confirm", home, "--wait")
 	if moved := s.identity(spare); moved != first {
 		t.Errorf("after the move the host key is %s, want %s", moved, first)
 	}
