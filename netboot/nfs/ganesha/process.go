@@ -191,7 +191,7 @@ func (s *Server) start(ctx context.Context, dir string, start func(env []string,
 		if err := os.MkdirAll("/run/rpcbind", 0o755); err != nil {
 			return err
 		}
-		start(nil, "rpcbind", "-f")
+		start(nil, portmapper)
 	}
 	start(nil, "dbus-daemon", "--config-file="+link.config, "--nofork", "--nopidfile")
 	until := func(what string, ok func() bool) error {
@@ -243,18 +243,40 @@ func answers(ctx context.Context, addr string) bool {
 	return true
 }
 
+const portmapper = "rpcbind"
+
+// minded runs the portmapper until it ends or the standard input does, whose
+// other end is ours: a program that changes its user, as this one does, is not
+// told any more when its parent dies (PR_SET_PDEATHSIG, prctl(2)).
+const minded = `exec 3<&0
+rpcbind -f & pid=$!
+{ read -r _ <&3; kill $pid; } 2>/dev/null & minder=$!
+wait $pid; status=$?
+kill $minder 2>/dev/null
+exit $status`
+
 // child runs a program until it ends or ctx does. It never outlives this
 // process.
 func (s *Server) child(ctx context.Context, env []string, program string, args ...string) error {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), env...)
 	end := syscall.SIGTERM
 	if program == server {
 		// It takes seconds to end by itself, while its Pis wait. What it has
 		// answered is with the kernel, and what it has not is sent again.
 		end = syscall.SIGKILL
 	}
-	cmd.Cancel = func() error { return cmd.Process.Signal(end) }
+	cmd := exec.CommandContext(ctx, program, args...)
+	cancel := func() error { return cmd.Process.Signal(end) }
+	if program == portmapper {
+		cmd = exec.CommandContext(ctx, "sh", "-c", minded)
+		alive, err := cmd.StdinPipe()
+		if err != nil {
+			return err
+		}
+		cancel = alive.Close
+		defer alive.Close()
+	}
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Cancel = cancel
 	cmd.WaitDelay = stopTimeout
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: end}
 	// The signal comes when the thread that started the child ends.
