@@ -28,7 +28,8 @@
 // A session draws from a mailbox that the engine never waits for. A client that
 // takes nothing for Limits.Stall while something is written to it, or does not
 // answer for three Limits.Keepalive, is disconnected. Keys are read at
-// Limits.Input bytes a second. Clients without a login yet are few, short-lived
+// Limits.Input bytes a second. More than eight sessions take turns at drawing
+// snapshots. Clients without a login yet are few, short-lived
 // and rationed by their address. Some places are kept for the rack terminal.
 //
 // # To wire it

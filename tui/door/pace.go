@@ -9,11 +9,11 @@ import (
 )
 
 // Drawing costs about a millisecond a session. Few sessions draw every snapshot
-// when it comes. Many take turns, each a little less often than there are
-// snapshots, so that a key does not wait until all others have drawn theirs.
+// when it comes. Many take turns, at 50 once a second each, so that a key does
+// not wait until all others have drawn and the rack keeps the processor.
 const (
 	unpaced = 8 // sessions
-	turn    = 10 * time.Millisecond
+	turn    = 20 * time.Millisecond
 )
 
 // interval is how long a session waits between two snapshots.
