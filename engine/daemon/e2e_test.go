@@ -492,7 +492,7 @@ func (s *site) ssh(name string, input []byte, command ...string) (string, error)
 	args := []string{
 		"netns", "exec", s.top.ServerNamespace, "ssh", "-F", "none", "-i", s.file("customer"), "-o", "IdentitiesOnly=yes",
 		"-o", "UserKnownHostsFile=/dev/null", "-o", "GlobalKnownHostsFile=none", "-o", "StrictHostKeyChecking=no",
-		"-o", "BatchMode=yes", "-o", "ConnectTimeout=60", "-o", "LogLevel=ERROR", "root@" + s.addr[name].String(), "--",
+		"-o", "BatchMode=yes", "-o", "ConnectTimeout=180", "-o", "LogLevel=ERROR", "root@" + s.addr[name].String(), "--",
 	}
 	cmd := exec.CommandContext(ctx, "ip", append(args, command...)...)
 	cmd.Stdin = bytes.NewReader(input)
