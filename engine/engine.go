@@ -107,6 +107,7 @@ type Engine struct {
 	published chan struct{} // closed once the roots in use are exported
 	snapshot  atomic.Pointer[Snapshot]
 	bootTable atomic.Pointer[BootTable]
+	turned    atomic.Int64 // Unix nanoseconds; see Turned
 	viewers   viewers
 	state     *rack // owned by Run's goroutine once it runs
 }
@@ -189,6 +190,15 @@ func (e *Engine) Do(ctx context.Context, cmd Command) (Result, error) {
 // Published is closed once Run has exported the roots that may be in use: a
 // file server that answers before would tell running Pis that theirs is gone.
 func (e *Engine) Published() <-chan struct{} { return e.published }
+
+// Turned returns when Run's loop last came round, which it does at least every
+// second unless it is stuck; zero before Run has exported the roots.
+func (e *Engine) Turned() time.Time {
+	if ns := e.turned.Load(); ns != 0 {
+		return time.Unix(0, ns)
+	}
+	return time.Time{}
+}
 
 // Relayout replaces the layout while the rack runs: places are added, changed
 // or taken away; what is stored of those that stay is kept.

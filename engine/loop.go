@@ -34,6 +34,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var spare []Observation
 	var published time.Time
 	for {
+		e.turned.Store(time.Now().UnixNano())
 		select {
 		case <-ctx.Done():
 			return r.stop()

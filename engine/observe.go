@@ -100,13 +100,17 @@ func (r *rack) seePort(p *piState, at time.Time, now PortReading) {
 	}
 }
 
+// FoundOn is the first evidence of a boot that is none yet: the Pi's power was
+// on when the service started, so it may have been up for long.
+const FoundOn = "power was on when the service started"
+
 // portDelivers starts a boot when the power came on, unless the Pi was heard
 // before the poll found it.
 func (r *rack) portDelivers(p *piState, at time.Time, known, before bool) {
 	switch {
 	case !known && p.stage == StageOff:
 		p.running, p.restarts = true, 0
-		r.startBoot(p, StagePower, at, "power was on when the service started")
+		r.startBoot(p, StagePower, at, FoundOn)
 	case before:
 	case p.stage == StageOff, p.stage == StageStalled && p.before <= StagePower:
 		p.restarts = 0

@@ -37,7 +37,8 @@ func (r *rack) publishSnapshot() {
 	r.dirty = false
 	s := &Snapshot{
 		At: time.Now(), Rack: r.name, Log: r.log, Warnings: r.warnings(), Space: r.space.seen, SpaceAt: r.space.at,
-		Pis: make([]PiView, len(r.order)), index: make(map[PiName]int, len(r.order)),
+		Dropped: r.dropped,
+		Pis:     make([]PiView, len(r.order)), index: make(map[PiName]int, len(r.order)),
 	}
 	r.gen++
 	s.Gen = r.gen

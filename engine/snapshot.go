@@ -18,6 +18,7 @@ type Snapshot struct {
 	Log      []LogLine    // the newest lines, newest first
 	Warnings []string     // what is wrong with the service itself
 	Images   []Image
+	Dropped  uint64    // observations lost in a flood since the start
 	Space    SpaceSeen // Volumes is nil here; see PiView
 	SpaceAt  time.Time // when Space was looked at, zero = never
 
