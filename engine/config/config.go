@@ -21,6 +21,7 @@ type Config struct {
 	SSH      SSH
 	Console  Console
 	Backup   Backup
+	HTTP     HTTP
 	Guard    []Guard // one per verb of engine.Verbs, in that order
 	Locals   []Local
 	Switches []Switch
@@ -124,6 +125,11 @@ type Backup struct {
 	Keep int // how many are kept, in the state folder's backups; 0 = none are made
 }
 
+// HTTP sets where the service tells its metrics and its health.
+type HTTP struct {
+	Listen netip.AddrPort // TCP address of /metrics, /healthz and /readyz; zero = none
+}
+
 // Local says who a user of this computer is to the service. root is an admin.
 type Local struct {
 	User     string // as the system knows the user
@@ -216,6 +222,9 @@ type Image struct {
 	Path  string // a folder with a whole root; "" for the built-in one, and what picloud image add added
 }
 
+// metricsPort is where Prometheus finds the service unless it is told otherwise.
+const metricsPort = 9468
+
 // DefaultSocket is where a service is looked for.
 const DefaultSocket = "/run/picloud/picloud.sock"
 
@@ -234,6 +243,7 @@ func Default() *Config {
 		SSH:     SSH{Port: 22, Every: 5 * time.Second, Timeout: 2 * time.Second},
 		Console: Console{Socket: DefaultSocket},
 		Backup:  Backup{Keep: 14},
+		HTTP:    HTTP{Listen: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), metricsPort)},
 		Guard:   defaultGuards(),
 	}
 }

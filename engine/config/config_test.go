@@ -320,6 +320,19 @@ func TestTemplateIsWhole(t *testing.T) {
 	}
 }
 
+// TestNoHTTP: an empty text is none, in the file and in what Encode writes.
+func TestNoHTTP(t *testing.T) {
+	c := mustParse(t, strings.Replace(template(t), `#listen = "127.0.0.1:9468"`, `listen = ""`, 1))
+	if c.HTTP.Listen.IsValid() {
+		t.Fatalf("listens on %v", c.HTTP.Listen)
+	}
+	var b strings.Builder
+	if err := c.Encode(&b); err != nil {
+		t.Fatal(err)
+	}
+	sameConfig(t, mustParse(t, b.String()), c)
+}
+
 // TestInCode builds the demo's kind of rack: no file, loopback addresses.
 func TestInCode(t *testing.T) {
 	c := Default()

@@ -109,7 +109,7 @@ rack.toml:15:1: unknown table "dchp"
 	{`unknown table, far`, "", `[metrics]
 `, `
 rack.toml:15:1: unknown table "metrics"
-  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, guard.VERB, switch, switch.port, segment, server, image
+  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, guard.VERB, switch, switch.port, segment, server, image
 `},
 	{`unknown verb`, "", `[guard.cylce]
 `, `
@@ -161,7 +161,7 @@ rack.toml:17:1: [ssh] is there twice, first in line 15
 ssh = {port = 22}
 [ssh.x]`, `
 rack.toml:3:1: unknown table "ssh.x"
-  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, guard.VERB, switch, switch.port, segment, server, image
+  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, guard.VERB, switch, switch.port, segment, server, image
 `},
 	{`port override above any switch`, `rack = "A3"`, `rack = "A3"
 [[switch.port]]
@@ -290,6 +290,20 @@ port = 67
 `, `
 rack.toml:16:8: tftp.port: 67 is dhcp.port too
   try: 69
+`},
+	{`one TCP port for two`, "", `[console]
+listen = "0.0.0.0:2222"
+[http]
+listen = "0.0.0.0:2222"
+`, `
+rack.toml:18:10: http.listen: 0.0.0.0:2222 is console.listen too
+  try: "127.0.0.1:9468"
+`},
+	{`nothing to listen on`, "", `[http]
+listen = "239.0.0.1:80"
+`, `
+rack.toml:16:10: http.listen: 239.0.0.1:80 is nothing to listen on
+  try: such as "0.0.0.0:2222"
 `},
 	{`unknown nfs driver`, "", `[nfs]
 driver = "smb"

@@ -24,7 +24,7 @@ const portDoc = "A port that the switch numbers otherwise; belongs to the [[swit
 
 // schema is every table and key of the file, in the order they are printed.
 func schema(known Known) []table {
-	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), guestTable(), sshTable(), consoleTable(), localTable(), backupTable(), guardParent()}
+	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), guestTable(), sshTable(), consoleTable(), localTable(), backupTable(), httpTable(), guardParent()}
 	for i, g := range defaultGuards() {
 		tables = append(tables, guardTable(i, g))
 	}
@@ -159,6 +159,13 @@ func backupTable() table {
 	return single("backup", "Daily copies of the database, in the folder backups of the state folder.", func(c *Config) *Backup { return &c.Backup },
 		field{key: "keep", doc: "So many are kept; 0 = none are made.",
 			ref: ref(func(b *Backup) any { return &b.Keep }), check: within(0, 1000)},
+	)
+}
+
+func httpTable() table {
+	return single("http", "What monitoring asks: /metrics for Prometheus, /healthz and /readyz. Nobody is\nasked who they are, and nothing of customers is told.", func(c *Config) *HTTP { return &c.HTTP },
+		field{key: "listen", doc: "TCP address; \"\" = none.",
+			ref: ref(func(h *HTTP) any { return &h.Listen }), check: on(listenAddress)},
 	)
 }
 

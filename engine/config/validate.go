@@ -126,10 +126,13 @@ func (k *checker) locals() {
 	}
 }
 
-// servers wants different UDP ports for DHCP and TFTP.
+// servers wants different ports for DHCP and TFTP, and for SSH and HTTP.
 func (k *checker) servers() {
 	if k.c.DHCP.Port != 0 && k.c.DHCP.Port == k.c.TFTP.Port {
 		k.say(place{table: "tftp", key: "port"}, "tftp.port", faultf("69", "%d is dhcp.port too", k.c.TFTP.Port))
+	}
+	if l := k.c.HTTP.Listen; l.IsValid() && l == k.c.Console.Listen {
+		k.say(place{table: "http", key: "listen"}, "http.listen", faultf(quote(Default().HTTP.Listen.String()), "%s is console.listen too", l))
 	}
 }
 
