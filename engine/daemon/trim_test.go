@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,14 @@ import (
 type trimmed struct {
 	volume.Driver
 	own   bool
+	mu    sync.Mutex
 	count map[string]int
+}
+
+func (v *trimmed) times(name string) int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.count[name]
 }
 
 func (v *trimmed) Features() volume.Features { return volume.Features{OwnFileSystem: v.own} }
@@ -27,6 +35,8 @@ func (v *trimmed) Trim(_ context.Context, name string) (int64, error) {
 	if name == "gone" {
 		return 0, fmt.Errorf("trim %s: %w", name, volume.ErrNotFound)
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.count[name]++
 	return 1, nil
 }
@@ -43,8 +53,8 @@ func TestTrim(t *testing.T) {
 		}{{trimFirst - time.Second, 0, 0}, {2 * time.Second, 1, 0}, {time.Minute, 1, 1}, {trimEvery, 2, 2}} {
 			time.Sleep(step.wait)
 			synctest.Wait()
-			if v.count["a"] != step.a || v.count["b"] != step.b {
-				t.Errorf("after %s more: %v", step.wait, v.count)
+			if a, b := v.times("a"), v.times("b"); a != step.a || b != step.b {
+				t.Errorf("after %s more: a %d times, b %d times", step.wait, a, b)
 			}
 		}
 		cancel()
@@ -52,8 +62,8 @@ func TestTrim(t *testing.T) {
 			t.Error(err)
 		}
 		v.own = false
-		if err := trim(t.Context(), v, slog.New(slog.DiscardHandler)); err != nil || v.count["a"] != 2 {
-			t.Errorf("%v, %v", v.count, err)
+		if err := trim(t.Context(), v, slog.New(slog.DiscardHandler)); err != nil || v.times("a") != 2 {
+			t.Errorf("%v", err)
 		}
 	})
 }
