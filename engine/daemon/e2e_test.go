@@ -155,6 +155,9 @@ func newSite(t *testing.T) *site {
 			t.Error(err)
 		}
 	})
+	for _, seg := range s.top.Segments {
+		s.inServer("sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/"+seg.ServerInterface+"/disable_ipv6")
+	}
 	s.configure(s.rack())
 	return s
 }
@@ -390,13 +393,18 @@ timeout 180 systemctl is-system-running --wait || systemctl list-units --failed 
 			s.t.Errorf("%s: line %d does not match %s:\n%s", name, i+1, want, out)
 		}
 	}
-	return s.hostKey(name, s.show(name).Root.HostKeys)
+	told := s.show(name).Root.HostKeys
+	public := netip.MustParsePrefix(e2eAddress).Addr().String()
+	if by4, by6 := s.hostKey(s.addr[name].String(), told), s.hostKey(public, told); by4 != by6 {
+		s.t.Errorf("%s answers at its own address with %s, at its public one with %s", name, by4, by6)
+	}
+	return s.hostKey(s.addr[name].String(), told)
 }
 
 // hostKey asks the server for its key, and wants it to be the one that was told.
-func (s *site) hostKey(name string, told []shownKey) string {
+func (s *site) hostKey(addr string, told []shownKey) string {
 	s.t.Helper()
-	keys := s.inServer("ssh-keyscan", "-t", "ed25519", s.addr[name].String())
+	keys := s.inServer("ssh-keyscan", "-T", "120", "-t", "ed25519", addr)
 	cmd := exec.Command("ssh-keygen", "-lf", "-")
 	cmd.Stdin = strings.NewReader(keys)
 	out, err := cmd.Output()
@@ -408,7 +416,7 @@ func (s *site) hostKey(name string, told []shownKey) string {
 			return k.Fingerprint
 		}
 	}
-	s.t.Errorf("%s: the host key is %s, told was %+v", name, out, told)
+	s.t.Errorf("%s: the host key is %s, told was %+v", addr, out, told)
 	return ""
 }
 
@@ -460,7 +468,7 @@ func (s *site) rescued(name string) {
 	if !p.Rescue {
 		s.t.Errorf("pi show does not tell that it is in rescue: %+v", p)
 	}
-	s.hostKey(name, p.Rescuer)
+	s.hostKey(s.addr[name].String(), p.Rescuer)
 	s.wants(name, "first", "cat", "/mnt/root/which")
 	out := s.sh(name, "stat -f -c %T /; echo mended > /mnt/root/from-rescue; chroot /mnt hello")
 	if !regexp.MustCompile(`^(tmpfs|ramfs|rootfs)\n`).MatchString(out) || !strings.Contains(out, "Hello, world!") {
