@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -10,6 +11,19 @@ const (
 	FaultBootLoop = "boot-loop"
 	FaultPower    = "poe-not-applied"
 )
+
+// faultSilent is the fault of a Pi that no rule says more of.
+const faultSilent = "silent"
+
+// Faults are the names of all faults, sorted.
+func Faults() []string {
+	names := []string{FaultBootLoop, FaultPower, faultSilent}
+	for _, r := range rules {
+		names = append(names, r.fault)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
 
 // rule is one reason why a Pi may be stuck: in which stage, by which evidence,
 // and what that means for the person in front of the rack.
@@ -28,7 +42,7 @@ func diagnose(p *piState, at Stage) Diagnosis {
 			return Diagnosis{At: at, Fault: r.fault, Cause: r.cause(p), Hint: r.hint}
 		}
 	}
-	return Diagnosis{At: at, Fault: "silent", Cause: fmt.Sprintf("nothing was heard after %q", at.Meaning()), Hint: "power-cycle it (c); if that does not help, swap the board"}
+	return Diagnosis{At: at, Fault: faultSilent, Cause: fmt.Sprintf("nothing was heard after %q", at.Meaning()), Hint: "power-cycle it (c); if that does not help, swap the board"}
 }
 
 func always(*piState) bool { return true }

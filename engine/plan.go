@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -74,6 +76,9 @@ var plans = map[VerbName][]string{
 	verbCommission: {stepClone, stepPersonalise, stepSwitchRoot, stepPublish, stepPowerOff, stepHold, stepPowerOn, stepBoot},
 	verbReturn:     {stepPublish, stepPowerOn, stepBoot},
 }
+
+// JobVerbs are the verbs that jobs have, the engine's own included, sorted.
+func JobVerbs() []VerbName { return slices.Sorted(maps.Keys(plans)) }
 
 // The engine's own verbs.
 const (
