@@ -3,6 +3,7 @@ package poe
 import (
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -305,4 +306,24 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("PSE out of range: %+v", w)
 		}
 	})
+}
+
+func TestPortList(t *testing.T) {
+	list := func(b ...byte) gosnmp.SnmpPDU { return gosnmp.SnmpPDU{Type: gosnmp.OctetString, Value: b} }
+	for _, c := range []struct {
+		in   gosnmp.SnmpPDU
+		want []int
+		ok   bool
+	}{
+		{list(), nil, true},
+		{list(0x80, 0x01), []int{1, 16}, true},
+		{list(0, 0xC0), []int{9, 10}, true},
+		{list(make([]byte, maxPortList+1)...), nil, false},
+		{gosnmp.SnmpPDU{Type: gosnmp.Integer, Value: 1}, nil, false},
+		{gosnmp.SnmpPDU{Type: gosnmp.NoSuchObject}, nil, false},
+	} {
+		if got, ok := portList(c.in); ok != c.ok || !slices.Equal(got, c.want) {
+			t.Errorf("%v: %v, %v, want %v, %v", c.in, got, ok, c.want, c.ok)
+		}
+	}
 }

@@ -25,13 +25,24 @@ const (
 	// BRIDGE-MIB, RFC 4188.
 	oidBasePortIfIndex = ".1.3.6.1.2.1.17.1.4.1.2"
 	oidStpPortState    = ".1.3.6.1.2.1.17.2.15.1.3"
+	oidStpPortEnable   = ".1.3.6.1.2.1.17.2.15.1.4"
 	oidTpFdbPort       = ".1.3.6.1.2.1.17.4.3.1.2"
 	oidTpFdbStatus     = ".1.3.6.1.2.1.17.4.3.1.3"
+
+	// RSTP-MIB, RFC 4318.
+	oidStpAdminEdge = ".1.3.6.1.2.1.17.2.19.1.2"
+	oidStpOperEdge  = ".1.3.6.1.2.1.17.2.19.1.3"
 
 	// Q-BRIDGE-MIB, RFC 4363.
 	oidQTpFdbPort   = ".1.3.6.1.2.1.17.7.1.2.2.1.2"
 	oidQTpFdbStatus = ".1.3.6.1.2.1.17.7.1.2.2.1.3"
 	oidVlanFdbID    = ".1.3.6.1.2.1.17.7.1.4.2.1.3"
+	oidVlanEgress   = ".1.3.6.1.2.1.17.7.1.4.2.1.4"
+	oidVlanUntagged = ".1.3.6.1.2.1.17.7.1.4.2.1.5"
+	// What was configured, which some switches tell in place of what is.
+	oidVlanStaticEgress   = ".1.3.6.1.2.1.17.7.1.4.3.1.2"
+	oidVlanStaticUntagged = ".1.3.6.1.2.1.17.7.1.4.3.1.4"
+	oidPvid               = ".1.3.6.1.2.1.17.7.1.4.5.1.1"
 
 	// ENTITY-MIB, RFC 6933, and CISCO-POWER-ETHERNET-EXT-MIB, for the way from
 	// a PSE port to its interface.

@@ -60,6 +60,9 @@ type Config struct {
 	IfIndexOffset int
 	// VLAN is the PVID of a port; nil puts every port in VLAN 1.
 	VLAN func(port int) int
+	// Tagged are VLANs that a port is in besides, tagged; nil means none. The
+	// uplink, a port without power after the others, has every VLAN tagged.
+	Tagged func(port int) []int
 	// Disabled makes the ports start with power disabled.
 	Disabled bool
 	Timing   Timing
@@ -67,6 +70,13 @@ type Config struct {
 	// by one goroutine of Run. It must not block.
 	OnPower func(port int, delivering bool)
 	Log     *slog.Logger
+}
+
+func (c Config) tagged(port int) []int {
+	if c.Tagged == nil {
+		return nil
+	}
+	return c.Tagged(port)
 }
 
 func (c Config) validate() error {

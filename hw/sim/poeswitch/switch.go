@@ -31,6 +31,7 @@ type Switch struct {
 
 	mu       sync.Mutex
 	ports    []*port // ports[0] is port 1
+	uplink   *port   // has no power and is always up
 	stations map[[6]byte]station
 	starting int // milliwatts reserved for ports that have just been granted power
 	lie      bool
@@ -75,6 +76,7 @@ func New(cfg Config) (*Switch, error) {
 		}
 		sw.ports = append(sw.ports, p)
 	}
+	sw.uplink = &port{number: cfg.Ports + 1, ifAdmin: true, carrier: true, link: true, stpState: stpForwarding}
 	return sw, sw.makeAgent()
 }
 

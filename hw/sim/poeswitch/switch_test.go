@@ -261,7 +261,8 @@ func TestRefusals(t *testing.T) {
 
 // TestAgent reads tables through SNMP's bytes.
 func TestAgent(t *testing.T) {
-	simulate(t, Config{Ports: 3, IfIndexOffset: 100, VLAN: func(n int) int { return 10 * n }}, func(t *testing.T, b *bench) {
+	tagged := func(n int) []int { return map[int][]int{3: {20}}[n] }
+	simulate(t, Config{Ports: 3, IfIndexOffset: 100, VLAN: func(n int) int { return 10 * n }, Tagged: tagged}, func(t *testing.T, b *bench) {
 		ok(t, b.Attach(2, watts(7)))
 		ok(t, b.SetLink(2, true))
 		ok(t, b.Learn(2, net.HardwareAddr{0xb8, 0x27, 0xeb, 1, 2, 3}))
@@ -282,7 +283,12 @@ func TestAgent(t *testing.T) {
 			"1.3.6.1.2.1.17.4.3.1.2.184.39.235.1.2.3":         2,
 			"1.3.6.1.2.1.17.7.1.2.2.1.2.20.184.39.235.1.2.3":  2,
 			"1.3.6.1.2.1.17.7.1.4.2.1.3.0.20":                 uint(20),
+			"1.3.6.1.2.1.17.7.1.4.2.1.4.0.20":                 []byte{0b0111_0000},
+			"1.3.6.1.2.1.17.7.1.4.2.1.5.0.20":                 []byte{0b0100_0000},
 			"1.3.6.1.2.1.17.7.1.4.5.1.1.2":                    uint(20),
+			"1.3.6.1.2.1.17.7.1.4.5.1.1.4":                    uint(1), // the uplink
+			"1.3.6.1.2.1.17.2.15.1.3.4":                       stpForwarding,
+			"1.3.6.1.2.1.2.2.1.8.104":                         1,
 			"1.3.6.1.2.1.17.7.1.2.2.1.3.20.184.39.235.1.2.3":  3,
 			"1.3.6.1.2.1.17.7.1.2.2.1.2.20.184.39.235.1.2.99": nil,
 		} {

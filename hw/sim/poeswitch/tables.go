@@ -33,7 +33,7 @@ var (
 	oidStpExt    = snmpagent.MustOID("1.3.6.1.2.1.17.2.19.1")
 	oidTpFdb     = snmpagent.MustOID("1.3.6.1.2.1.17.4.3.1")
 	oidQTpFdb    = snmpagent.MustOID("1.3.6.1.2.1.17.7.1.2.2.1")
-	oidVlanFdbID = snmpagent.MustOID("1.3.6.1.2.1.17.7.1.4.2.1.3")
+	oidVlan      = snmpagent.MustOID("1.3.6.1.2.1.17.7.1.4.2.1")
 	oidQPort     = snmpagent.MustOID("1.3.6.1.2.1.17.7.1.4.5.1")
 )
 
@@ -120,7 +120,7 @@ var bridgeColumns = []column{
 	{object: oidStpExt.Append(2), get: integer(func(p *port) int { return truth(p.stp.Edge) })},
 	{object: oidStpExt.Append(3), get: integer(func(p *port) int { return truth(p.stp.Edge) })},
 	{object: oidQPort.Append(1), get: func(sw *Switch, p *port) snmpagent.Value {
-		return snmpagent.Gauge32(uint32(sw.cfg.VLAN(p.number)))
+		return snmpagent.Gauge32(uint32(sw.pvid(p)))
 	}},
 	{object: oidQPort.Append(2), get: fixed(1)}, // admit all frames
 	{object: oidQPort.Append(3), get: fixed(2)}, // no ingress filter
@@ -185,6 +185,9 @@ func (sw *Switch) variables() []snmpagent.Variable {
 			Get: func() (snmpagent.Value, bool) { return snmpagent.Integer(int32(sw.portMilliwatts(p))), true },
 		})
 	}
+	n, ifIndex := uint32(sw.uplink.number), uint32(sw.ifIndex(sw.uplink))
+	vars = append(vars, sw.row(ifColumns, sw.uplink, ifIndex)...)
+	vars = append(vars, sw.row(bridgeColumns, sw.uplink, n)...)
 	return append(vars, sw.vlans()...)
 }
 
@@ -225,7 +228,7 @@ func scalar(object snmpagent.OID, get snmpagent.Getter) snmpagent.Variable {
 // system is SNMPv2-MIB's system group and the scalars of IF-MIB and BRIDGE-MIB.
 func (sw *Switch) system() []snmpagent.Variable {
 	descr := fmt.Sprintf("%s, %d ports, %d W; not a real device", Description, sw.cfg.Ports, sw.cfg.BudgetWatts)
-	ports := snmpagent.Const(snmpagent.Integer(int32(sw.cfg.Ports)))
+	ports := snmpagent.Const(snmpagent.Integer(int32(sw.uplink.number)))
 	// Hundredths of a second, as the spanning tree's Timeout type wants it.
 	delay := int32(sw.cfg.Timing.scale(sw.cfg.Timing.ForwardDelay) / (10 * time.Millisecond))
 	return []snmpagent.Variable{
@@ -259,21 +262,50 @@ func (sw *Switch) pse() []snmpagent.Variable {
 	}
 }
 
-// vlans is dot1qVlanFdbId: each VLAN learns on its own and its forwarding
+// vlans is dot1qVlanCurrentTable: each VLAN learns on its own and its forwarding
 // database has its number. Its index begins with a TimeFilter, 0 here.
 func (sw *Switch) vlans() []snmpagent.Variable {
-	ids := make(map[int]bool)
+	egress, untagged := make(map[int][]int), make(map[int][]int)
 	for _, p := range sw.ports {
-		ids[sw.cfg.VLAN(p.number)] = true
+		id := sw.cfg.VLAN(p.number)
+		egress[id] = append(egress[id], p.number)
+		untagged[id] = append(untagged[id], p.number)
+		for _, id := range sw.cfg.tagged(p.number) {
+			egress[id] = append(egress[id], p.number)
+		}
 	}
 	var vars []snmpagent.Variable
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		vars = append(vars, snmpagent.Variable{
-			Object: oidVlanFdbID, Instance: snmpagent.OID{0, uint32(id)},
-			Get: snmpagent.Const(snmpagent.Gauge32(uint32(id))),
-		})
+	for _, id := range slices.Sorted(maps.Keys(egress)) {
+		for col, v := range map[uint32]snmpagent.Value{
+			3: snmpagent.Gauge32(uint32(id)),
+			4: sw.portList(append(egress[id], sw.uplink.number)),
+			5: sw.portList(untagged[id]),
+			6: snmpagent.Integer(2), // permanent
+		} {
+			vars = append(vars, snmpagent.Variable{
+				Object: oidVlan.Append(col), Instance: snmpagent.OID{0, uint32(id)}, Get: snmpagent.Const(v),
+			})
+		}
 	}
 	return vars
+}
+
+// portList is PortList of Q-BRIDGE-MIB: port 1 is the highest bit of the first
+// octet.
+func (sw *Switch) portList(ports []int) snmpagent.Value {
+	list := make([]byte, (sw.uplink.number+7)/8)
+	for _, p := range ports {
+		list[(p-1)/8] |= 0x80 >> ((p - 1) % 8)
+	}
+	return snmpagent.OctetString(list)
+}
+
+// pvid is the VLAN of a port's untagged frames.
+func (sw *Switch) pvid(p *port) int {
+	if p == sw.uplink {
+		return 1
+	}
+	return sw.cfg.VLAN(p.number)
 }
 
 // publishStations puts the present stations into dot1dTpFdbTable and
