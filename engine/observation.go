@@ -15,6 +15,7 @@ type Observation struct {
 	NFS    *NFSSeen
 	SSH    *SSHSeen
 	Space  *SpaceSeen
+	Health *HealthSeen
 }
 
 // SpaceSeen is how much room the roots take.

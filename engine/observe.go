@@ -24,6 +24,8 @@ func (r *rack) apply(o Observation) {
 		r.seeSSH(o.Time, o.SSH)
 	case o.Space != nil:
 		r.seeSpace(o.Time, o.Space)
+	case o.Health != nil:
+		r.seeHealth(o.Health)
 	}
 }
 

@@ -87,7 +87,7 @@ func (r *rack) warnings() []string {
 	if err := r.space.seen.Err; err != "" {
 		w = append(w, "the use of the disk cannot be told: "+err)
 	}
-	return w
+	return append(w, r.health...)
 }
 
 func (r *rack) viewSwitches(s *Snapshot) {

@@ -41,6 +41,7 @@ type rack struct {
 	sweeping   bool      // a runner removes volumes
 	stale      bool      // the boot table is not what the Pis are
 	space      space
+	health     []string // what the last examination found, as people see it
 	operators  *Operators
 	removed    map[PiName]Pi // taken out of the configuration since the start
 	runners    runners
