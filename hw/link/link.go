@@ -49,6 +49,9 @@ type Interface struct {
 	Up, Carrier bool
 	// Addrs are its IPv4 addresses, each with its network's prefix length.
 	Addrs []netip.Prefix
+	// VLAN is its number on Parent, both zero for what is no VLAN device.
+	VLAN   int
+	Parent string
 }
 
 // Lookup returns the interface, or an error that wraps ErrNoInterface.
@@ -79,6 +82,9 @@ func (l *Links) describe(link netlink.Link) (Interface, error) {
 		Up: a.RawFlags&unix.IFF_UP != 0, Carrier: a.RawFlags&unix.IFF_LOWER_UP != 0,
 	}
 	copy(i.MAC[:], a.HardwareAddr)
+	if v, ok := link.(*netlink.Vlan); ok {
+		i.VLAN, i.Parent = v.VlanId, l.nameOf(a.ParentIndex)
+	}
 	addrs, err := retry(func() ([]netlink.Addr, error) { return l.h.AddrList(link, unix.AF_INET) })
 	if err != nil {
 		return Interface{}, failure("list addresses of", a.Name, err)

@@ -4,6 +4,7 @@ package link
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -53,6 +54,9 @@ func TestVLANs(t *testing.T) {
 	deaf, other := farEnd(t, server)
 	for name, want := range map[string]string{"seg101": "10.77.0.1/30", "seg102": "10.77.0.5/30"} {
 		must(t, l.CheckAddress(name, netip.MustParsePrefix(want)))
+		if i, err := l.Lookup(name); err != nil || name != fmt.Sprint("seg", i.VLAN) || i.Parent != "trunk" {
+			t.Errorf("%s is VLAN %d of %q, %v", name, i.VLAN, i.Parent, err)
+		}
 	}
 	pi := netip.MustParseAddr("10.77.0.2")
 	send(t, pi)
