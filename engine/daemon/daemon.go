@@ -18,6 +18,7 @@ import (
 
 	"picloud/engine"
 	"picloud/engine/config"
+	"picloud/engine/daemon/metrics"
 	"picloud/hw/poe"
 	"picloud/hw/volume"
 	"picloud/netboot/bootfs"
@@ -72,6 +73,8 @@ type Daemon struct {
 	exports  *exporter
 	ports    Ports
 	entrance *entrance // nil: there is none
+	metrics  *metrics.Metrics
+	monitor  net.Listener // of metrics and health; nil: there is none
 	locals   atomic.Pointer[[]config.Local]
 	staff    bell // rings when operators have changed
 	close    []func()
@@ -87,7 +90,7 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	d := &Daemon{opts: opts, routes: &routes{}, staff: make(bell, 1)}
+	d := &Daemon{opts: opts, routes: &routes{}, staff: make(bell, 1), metrics: metrics.New(opts.Version)}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -114,6 +117,9 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 	d.locals.Store(&opts.Config.Locals)
 	if opts.Door {
 		if err := d.openDoor(); err != nil {
+			return nil, err
+		}
+		if err := d.openMonitor(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -184,15 +190,25 @@ func (d *Daemon) openEngine(ctx context.Context) error {
 		return err
 	}
 	d.engine, err = engine.New(ctx, engine.Config{
-		Layout: layout, Inventory: d.store, Power: d.switches, Roots: d.roots,
+		Layout: layout, Inventory: d.metrics.Inventory(d.store), Power: d.switches, Roots: d.roots,
 		Guards: cfg.Guards(), Limits: cfg.Limits(), Hold: cfg.Boot.Hold,
 		Starting: cfg.Boot.Starting, Failures: cfg.Boot.Failures, Keep: cfg.Volumes.Keep(),
-		Stage: d.opts.Stage, Staff: d.staff.ring, Log: d.opts.Log,
+		Stage: d.stage, Staff: d.staff.ring, Log: d.opts.Log,
 	})
 	return err
 }
 
-func (d *Daemon) observe(o engine.Observation) { d.engine.Observe(o) }
+func (d *Daemon) observe(o engine.Observation) {
+	d.metrics.Observed(o)
+	d.engine.Observe(o)
+}
+
+func (d *Daemon) stage(c engine.StageChange) {
+	d.metrics.Stage(c)
+	if d.opts.Stage != nil {
+		d.opts.Stage(c)
+	}
+}
 
 func (d *Daemon) bootTable() *engine.BootTable { return d.engine.BootTable() }
 
@@ -218,9 +234,12 @@ func (d *Daemon) openSockets(ctx context.Context) error {
 	d.close = append(d.close, func() { _ = tftpConn.Close() })
 	d.ports.TFTP = portOf(tftpConn.LocalAddr())
 	d.tftp, err = tftp.New(tftp.Config{
-		Conn:         tftpConn,
-		Tree:         bootTree{routes: d.routes, table: d.bootTable, folder: d.bootFolder},
-		Events:       func(e tftp.Event) { d.observe(tftpObservation(e)) },
+		Conn: tftpConn,
+		Tree: bootTree{routes: d.routes, table: d.bootTable, folder: d.bootFolder},
+		Events: func(e tftp.Event) {
+			d.metrics.TFTP(e)
+			d.observe(tftpObservation(e))
+		},
 		MaxTransfers: cfg.TFTP.MaxTransfers, MaxPerClient: cfg.TFTP.MaxPerPi, Timeout: cfg.TFTP.Timeout,
 		Log: d.opts.Log,
 	})
@@ -266,6 +285,7 @@ func (d *Daemon) dhcpConfig(conn *dhcp.Conn) dhcp.Config {
 		Conn: conn, Table: reservations{d.routes, d.bootTable}, ClientPort: uint16(cfg.ClientPort),
 		Delay: delay, Log: d.opts.Log,
 		Events: func(e dhcp.Event) {
+			d.metrics.DHCP(e)
 			if o, ok := dhcpObservation(e); ok {
 				d.observe(o)
 			}
@@ -312,6 +332,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		"trim":  func() error { return trim(ctx, d.volumes, d.opts.Log) },
 		"door":  func() error { return d.entrance.serve(ctx) },
 		"staff": func() error { return d.recheck(ctx) },
+		"http":  func() error { return d.serveMonitor(ctx) },
 		"backup": func() error {
 			return backups{d.store, BackupFolder(cfg), cfg.Backup.Keep, d.opts.Log}.run(ctx)
 		},
@@ -389,7 +410,7 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	for what, changed := range map[string]bool{
 		"state": cfg.State != old.State, "[boot]": cfg.Boot != old.Boot, "[dhcp]": cfg.DHCP != old.DHCP,
 		"[tftp]": cfg.TFTP != old.TFTP, "[nfs]": cfg.NFS != old.NFS, "[volumes]": cfg.Volumes != old.Volumes, "[ssh]": cfg.SSH != old.SSH,
-		"[console]": cfg.Console != old.Console, "[backup]": cfg.Backup != old.Backup,
+		"[console]": cfg.Console != old.Console, "[backup]": cfg.Backup != old.Backup, "[http]": cfg.HTTP != old.HTTP,
 		"[guest]": !sameGuest(cfg.Guest, old.Guest),
 		"[guard]": !slices.Equal(cfg.Guard, old.Guard),
 	} {
