@@ -45,7 +45,6 @@ func TestRun(t *testing.T) {
 		{"config template", 0, "[[segment]]", ""},
 		{"metrics dashboard", 0, `"uid": "picloud"`, ""},
 		{"metrics alerts", 0, "PicloudPiStalled", ""},
-		{"metrics bogus", 2, "", "bogus"},
 		{"completion bash", 0, "complete", ""},
 		{"man", 0, ".TH PICLOUD", ""},
 		{"", 1, "", "the console needs a terminal"},
