@@ -404,7 +404,7 @@ timeout 180 systemctl is-system-running --wait || systemctl list-units --failed 
 // hostKey asks the server for its key, and wants it to be the one that was told.
 func (s *site) hostKey(addr string, told []shownKey) string {
 	s.t.Helper()
-	keys := s.inServer("ssh-keyscan", "-T", "120", "-t", "ed25519", addr)
+	keys := s.keyscan(addr)
 	cmd := exec.Command("ssh-keygen", "-lf", "-")
 	cmd.Stdin = strings.NewReader(keys)
 	out, err := cmd.Output()
@@ -418,6 +418,23 @@ func (s *site) hostKey(addr string, told []shownKey) string {
 	}
 	s.t.Errorf("%s: the host key is %s, told was %+v", addr, out, told)
 	return ""
+}
+
+// keyscan asks for the host key until it is told: a guest that has just begun on
+// a busy machine drops a connection now and then.
+func (s *site) keyscan(addr string) string {
+	s.t.Helper()
+	end := time.Now().Add(e2eCheck)
+	for {
+		out, err := s.command("ip", "netns", "exec", s.top.ServerNamespace, "ssh-keyscan", "-T", "60", "-t", "ed25519", addr)
+		if err == nil && strings.TrimSpace(out) != "" {
+			return out
+		}
+		if time.Now().After(end) {
+			s.t.Fatalf("no host key of %s: %q, %v", addr, out, err)
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 // installs installs a real package with apt in the guest.
