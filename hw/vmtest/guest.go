@@ -38,7 +38,7 @@ var packages = []string{
 // a file server.
 const initScript = `#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-printf 'activation { monitoring = 0 udev_sync = 0 udev_rules = 0 }\nbackup { backup = 0 archive = 0 }\ndevices { obtain_device_list_from_udev = 0 scan_lvs = 0 global_filter = [ "r|^/dev/mapper/cut-|", "r|^/dev/disk/|" ] }\nglobal { use_lvmpolld = 0 notify_dbus = 0 }\n' > /etc/lvm/lvmlocal.conf
+printf 'activation { monitoring = 0 udev_sync = 0 udev_rules = 0 }\nbackup { backup = 0 archive = 0 }\ndevices { obtain_device_list_from_udev = 0 scan_lvs = 0 global_filter = [ "r|^/dev/mapper/cut-|" ] }\nglobal { use_lvmpolld = 0 notify_dbus = 0 }\n' > /etc/lvm/lvmlocal.conf
 rm -rf /run/udev
 modprobe -a nfsd dm-thin-pool dm-snapshot dm-log-writes 8021q veth btrfs loop
 mount -t nfsd nfsd /proc/fs/nfsd

@@ -169,10 +169,32 @@ func (d *Driver) activate(ctx context.Context, id string) error {
 	return err
 }
 
-// commit makes a logical volume count, from this moment on.
+// commit makes a logical volume count, from this moment on and after a loss of
+// power, too.
 func (d *Driver) commit(ctx context.Context, id string) error {
-	_, err := command(ctx, "lvchange", "--addtag", tagReady, d.lvName(id))
-	return err
+	if _, err := command(ctx, "lvchange", "--addtag", tagReady, d.lvName(id)); err != nil {
+		return err
+	}
+	return d.flush(ctx)
+}
+
+// flush has the group's disks keep what they were told, which LVM does not: its
+// own record of a change may still be in a disk's cache when it has ended.
+func (d *Driver) flush(ctx context.Context) error {
+	out, err := command(ctx, "pvs", "--noheadings", "--options", "pv_name", "--select", "vg_name="+d.opts.Group)
+	if err != nil {
+		return err
+	}
+	for _, disk := range strings.Fields(string(out)) {
+		f, err := os.Open(disk)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // destroy deletes logical volumes, one after the other.

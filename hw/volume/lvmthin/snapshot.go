@@ -19,13 +19,16 @@ func (d *Driver) Snapshot(ctx context.Context, name, snapshot string) error {
 			if err := s.pool.Admit(); err != nil {
 				return err
 			}
+			half := filter(s.all, func(v *lv) bool { return v.kind == kindSnapshot && v.of == name && v.name == snapshot })
+			if err := d.destroy(ctx, half); err != nil { // left by a crash
+				return err
+			}
 			v := fresh(kindSnapshot, name, snapshot, 1)
-			v.ready = true // one commit makes it, whole
 			if err := d.createCopy(ctx, &v, current.id); err != nil {
 				return err
 			}
 			d.did("copied")
-			return nil
+			return d.commit(ctx, v.id) // not before the pool has it, as in clone
 		})
 	}
 	if err != nil {

@@ -44,11 +44,17 @@ func (d *Driver) clone(ctx context.Context, image, name string, progress func(do
 		return err
 	}
 	v := fresh(kindVolume, "", name, 1)
-	v.ready, v.size = true, from.size // one commit makes it, whole
+	v.size = from.size
 	if err := d.createCopy(ctx, &v, from.id); err != nil {
 		return err
 	}
 	d.did("copied")
+	// LVM writes down that it is there, with its tags, before the pool has it: if
+	// the power goes in between, it never will.
+	if err := d.commit(ctx, v.id); err != nil {
+		return err
+	}
+	d.did("committed")
 	if err := d.ensureMounted(ctx, &v); err != nil {
 		return err
 	}
