@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ type site struct {
 	Root      string // folder
 	Export    string // path of the root as the Pi mounts it
 	Boot      netbootable.Boot
+	Args      []string // further ones for the kernel
 
 	nfsLog io.Writer
 }
@@ -147,7 +149,7 @@ func (s *site) bootSpec() bootfs.Spec {
 			Server: s.Server.Addr(), Client: netip.PrefixFrom(s.Pi, s.Server.Bits()), Hostname: s.Host,
 			ExportPath: s.Export, NFSVersion: s.Boot.NFSVersion, Initramfs: s.Boot.Initramfs,
 			// The other way round, so that what systemd says can be read.
-			Console: []string{"tty1", "serial0,115200"}, Extra: s.Boot.KernelArgs,
+			Console: []string{"tty1", "serial0,115200"}, Extra: slices.Concat(s.Boot.KernelArgs, s.Args),
 		},
 	}
 }
