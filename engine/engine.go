@@ -29,7 +29,11 @@ type Config struct {
 	// Staff is told after operators have changed, by the engine's own goroutine:
 	// it must not block. May be nil.
 	Staff func()
-	Log   *slog.Logger // nil discards
+	// Beat is told that Run's loop has come round and done its work, several times
+	// a second and first after the roots are exported, by the engine's own
+	// goroutine: it must not block. May be nil.
+	Beat func()
+	Log  *slog.Logger // nil discards
 }
 
 // StageChange is the news that a Pi's stage changed, with the evidence.

@@ -67,6 +67,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			r.dirty = r.dirty || len(r.jobs) > 0 // their progress
 			r.startJobs()
 			r.save(ctx)
+			if e.cfg.Beat != nil {
+				e.cfg.Beat()
+			}
 		}
 		if r.dirty && time.Since(published) >= e.cfg.Publish {
 			published = time.Now()

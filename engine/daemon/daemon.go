@@ -44,7 +44,9 @@ type Options struct {
 	Version string // of picloud, for people
 	// Stage is engine.Config's.
 	Stage func(engine.StageChange)
-	Log   *slog.Logger // nil discards
+	// Beat is engine.Config's.
+	Beat func()
+	Log  *slog.Logger // nil discards
 }
 
 // Known is what a configuration is checked against.
@@ -76,7 +78,8 @@ type Daemon struct {
 	metrics  *metrics.Metrics
 	monitor  net.Listener // of metrics and health; nil: there is none
 	locals   atomic.Pointer[[]config.Local]
-	staff    bell // rings when operators have changed
+	current  atomic.Pointer[config.Config] // that was taken over last
+	staff    bell                          // rings when operators have changed
 	close    []func()
 }
 
@@ -115,6 +118,7 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 		return nil, err
 	}
 	d.locals.Store(&opts.Config.Locals)
+	d.current.Store(opts.Config)
 	if opts.Door {
 		if err := d.openDoor(); err != nil {
 			return nil, err
@@ -193,7 +197,7 @@ func (d *Daemon) openEngine(ctx context.Context) error {
 		Layout: layout, Inventory: d.metrics.Inventory(d.store), Power: d.switches, Roots: d.roots,
 		Guards: cfg.Guards(), Limits: cfg.Limits(), Hold: cfg.Boot.Hold,
 		Starting: cfg.Boot.Starting, Failures: cfg.Boot.Failures, Keep: cfg.Volumes.Keep(),
-		Stage: d.stage, Staff: d.staff.ring, Log: d.opts.Log,
+		Stage: d.stage, Staff: d.staff.ring, Beat: d.opts.Beat, Log: d.opts.Log,
 	})
 	return err
 }
@@ -328,11 +332,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 			every := min(nfs.DefaultWatchEvery, cfg.SSH.Every)
 			return nfs.Watch(ctx, nfs.WatchConfig{Port: d.ports.NFS, Every: every, Logger: d.opts.Log}, watch.report)
 		},
-		"space": func() error { return room.run(ctx) },
-		"trim":  func() error { return trim(ctx, d.volumes, d.opts.Log) },
-		"door":  func() error { return d.entrance.serve(ctx) },
-		"staff": func() error { return d.recheck(ctx) },
-		"http":  func() error { return d.serveMonitor(ctx) },
+		"space":  func() error { return room.run(ctx) },
+		"trim":   func() error { return trim(ctx, d.volumes, d.opts.Log) },
+		"door":   func() error { return d.entrance.serve(ctx) },
+		"staff":  func() error { return d.recheck(ctx) },
+		"doctor": func() error { return d.examine(ctx) },
+		"http":   func() error { return d.serveMonitor(ctx) },
 		"backup": func() error {
 			return backups{d.store, BackupFolder(cfg), cfg.Backup.Keep, d.opts.Log}.run(ctx)
 		},
@@ -402,6 +407,7 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	d.locals.Store(&cfg.Locals)
+	d.current.Store(cfg)
 	d.entrance.recheck()
 	if err := d.prune(ctx); err != nil {
 		return err
