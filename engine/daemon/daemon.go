@@ -78,9 +78,10 @@ type Daemon struct {
 	metrics  *metrics.Metrics
 	monitor  net.Listener // of metrics and health; nil: there is none
 	locals   atomic.Pointer[[]config.Local]
-	current  atomic.Pointer[config.Config] // that was taken over last
-	staff    bell                          // rings when operators have changed
+	staff    bell // rings when operators have changed
 	close    []func()
+
+	current atomic.Pointer[config.Config] // that was taken over last
 }
 
 // Ports are the ports that the sockets are bound to.
@@ -332,14 +333,16 @@ func (d *Daemon) Run(ctx context.Context) error {
 			every := min(nfs.DefaultWatchEvery, cfg.SSH.Every)
 			return nfs.Watch(ctx, nfs.WatchConfig{Port: d.ports.NFS, Every: every, Logger: d.opts.Log}, watch.report)
 		},
-		"space":  func() error { return room.run(ctx) },
-		"trim":   func() error { return trim(ctx, d.volumes, d.opts.Log) },
-		"door":   func() error { return d.entrance.serve(ctx) },
-		"staff":  func() error { return d.recheck(ctx) },
-		"doctor": func() error { return d.examine(ctx) },
-		"http":   func() error { return d.serveMonitor(ctx) },
+		"space": func() error { return room.run(ctx) },
+		"trim":  func() error { return trim(ctx, d.volumes, d.opts.Log) },
+		"door":  func() error { return d.entrance.serve(ctx) },
+		"staff": func() error { return d.recheck(ctx) },
+		"http":  func() error { return d.serveMonitor(ctx) },
 		"backup": func() error {
 			return backups{d.store, BackupFolder(cfg), cfg.Backup.Keep, d.opts.Log}.run(ctx)
+		},
+		"doctor": func() error {
+			return d.examine(ctx)
 		},
 		"follow": func() error {
 			follow(ctx, d.engine, func(s *engine.Snapshot) {

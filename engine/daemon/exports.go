@@ -49,10 +49,13 @@ type nfsDriver struct {
 	open      func(ctx context.Context, d *Daemon) (*exporter, error)
 }
 
+// nfsGanesha is nfs.driver of nfs-ganesha.
+const nfsGanesha = "ganesha"
+
 // nfsDrivers are in the order that "auto" tries them.
 var nfsDrivers = []nfsDriver{
 	{config.NFSKernel, knfsd.Available, true, openKernel},
-	{"ganesha", ganesha.Available, true, openGanesha},
+	{nfsGanesha, ganesha.Available, true, openGanesha},
 	{config.NFSDemo, func() error { return nil }, false, openDemo},
 }
 
@@ -111,10 +114,14 @@ func (d *Daemon) openExports(ctx context.Context) error {
 	return nil
 }
 
+func errKernelPort(port int) error {
+	return fmt.Errorf("the kernel's server has port %d, not %d (leave port = out below [nfs], or say driver = %q)", standardNFS, port, nfsGanesha)
+}
+
 func openKernel(ctx context.Context, d *Daemon) (*exporter, error) {
 	cfg := d.opts.Config
 	if port := cfg.NFS.Port; port != standardNFS {
-		return nil, fmt.Errorf("the kernel's server has port %d, not %d (leave port = out below [nfs], or say driver = \"ganesha\")", standardNFS, port)
+		return nil, errKernelPort(port)
 	}
 	s, err := knfsd.Open(knfsd.Config{State: filepath.Join(cfg.State, "nfs", "kernel"), Prefix: cfg.NFS.Path, Logger: d.opts.Log})
 	if err != nil {
@@ -133,11 +140,15 @@ func openKernel(ctx context.Context, d *Daemon) (*exporter, error) {
 // errShared means that each Pi could read the roots of the others.
 var errShared = errors.New("nfs-ganesha lets whoever is root on a Pi read and write all of the file system that its root is on, and these volumes share one")
 
+func errNotApart() error {
+	return fmt.Errorf("%w (volumes.driver = %q gives each its own; the kernel's server, apt install nfs-kernel-server, keeps them apart; where all Pis are one person's: shared = true below [nfs])",
+		errShared, config.VolumesLVM)
+}
+
 func openGanesha(ctx context.Context, d *Daemon) (*exporter, error) {
 	cfg := d.opts.Config
 	if !d.volumes.Features().OwnFileSystem && !cfg.NFS.Shared {
-		return nil, fmt.Errorf("%w (volumes.driver = %q gives each its own; the kernel's server, apt install nfs-kernel-server, keeps them apart; where all Pis are one person's: shared = true below [nfs])",
-			errShared, config.VolumesLVM)
+		return nil, errNotApart()
 	}
 	mounts := &binds{filepath.Join(cfg.State, "mounts")}
 	if err := mounts.restore(ctx, d.volumes); err != nil {

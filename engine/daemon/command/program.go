@@ -62,7 +62,7 @@ func (p *Program) tree() *cobra.Command {
 	root := cli.Command(nil, cli.Session{Stdout: p.Out, Stderr: p.Err, Version: p.Version})
 	root.Long += "\n\nWithout a command: the console of the service that runs on this computer, at\n" +
 		"$" + socketVariable + " or " + config.DefaultSocket + "."
-	root.AddCommand(p.demoCommand(), p.serveCommand(), p.configGroup(), p.backupCommand(), p.restoreCommand(), p.metricsGroup(), p.manCommand(root))
+	root.AddCommand(p.demoCommand(), p.serveCommand(), p.configGroup(), p.backupCommand(), p.restoreCommand(), p.metricsGroup(), p.doctorCommand(), p.manCommand(root))
 	p.addImageCommands(find(root, "image"))
 	return root
 }
