@@ -56,7 +56,9 @@ func (r *rack) do(cmd Command) (Result, error) {
 // is done, so nothing may be done when the store recovers.
 func (r *rack) undoer(verb Verb, p *piState) func() {
 	before, other, had := p.Pi, p.other, p.job
+	giveBack := r.undoMove(p)
 	return func() {
+		giveBack()
 		if j := p.job; j != nil && j != had {
 			r.cancelJob(j, "it could not be written down")
 		}
@@ -88,6 +90,8 @@ func (r *rack) check(verb Verb, cmd Command, t Target) (p, to *piState, err erro
 		err = r.checkSize(p, cmd.Size)
 	case VerbMove:
 		to, err = r.moveTo(p, cmd.To)
+	case VerbAdopt:
+		err = r.checkAdopt(p)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -225,6 +229,9 @@ func (r *rack) rootSize(p *piState) int64 {
 func (r *rack) adopt(cmd Command, p *piState) {
 	audit := r.openAudit(VerbAdopt, cmd, p, 0)
 	d := p.other
+	if home := r.homeOf(d.MAC, p); home != nil {
+		r.takeBoard(home, p.Name, cmd.Actor.Name)
+	}
 	p.MAC, p.Serial = d.MAC, d.Serial
 	if d.Model != "" {
 		p.Model = d.Model

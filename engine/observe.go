@@ -218,6 +218,10 @@ func (r *rack) seeOther(p *piState, at time.Time, d *DHCPSeen) {
 	r.bump(p)
 	what := fmt.Sprintf("DISCOVER from another board: %s", describeBoard(d))
 	r.event(p, at, StagePower, what)
+	if home := r.homeOf(d.MAC, p); home != nil {
+		r.logf(SystemActor().Name, p.Name, 0, "%s, the one of %s: moved here? :adopt takes it as this Pi", what, home.Name)
+		return
+	}
 	r.logf(SystemActor().Name, p.Name, 0, "%s; :adopt takes it as this Pi", what)
 }
 

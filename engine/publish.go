@@ -134,6 +134,11 @@ func (r *rack) viewPi(p *piState) PiView {
 		v.RescueKeys = r.volumes[p.Volume].RescueKeys
 	}
 	v.FormerUntil = r.formerUntil(p)
+	if p.other != nil {
+		if home := r.homeOf(p.other.MAC, p); home != nil {
+			v.SeenIs = home.Name
+		}
+	}
 	if s, ok := r.servers[p.Server]; ok {
 		v.Owner = s.Owner
 	}

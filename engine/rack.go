@@ -108,7 +108,7 @@ func (r *rack) applyLayout(l Layout) {
 	}
 	on := r.places(&l, keep)
 	for _, p := range l.Pis {
-		r.layoutPi(r.firstPlace(p, on, known), on)
+		r.layoutPi(r.firstPlace(r.notMoved(p, keep), on, known), on)
 	}
 	r.followServers(l.Pis, on, keep)
 	for name, p := range r.pis {

@@ -119,6 +119,7 @@ type PiView struct {
 	NFS          NFSSeen
 	NFSAt        time.Time
 	Seen         *DHCPSeen // another board heard on this Pi's segment
+	SeenIs       PiName    // the Pi whose board Seen is: it was moved here, or somebody sends its address
 	SeenAt       time.Time
 }
 

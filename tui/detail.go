@@ -160,7 +160,9 @@ func (g *page) facts(p *engine.PiView) {
 	g.fact("power", plain, m.powerFact(p))
 	g.fact("life", plain, lifeFact(p))
 	g.fact("board", plain, boardFact(p))
-	if p.Seen != nil {
+	if p.SeenIs != "" {
+		g.fact("heard", warn, fmt.Sprintf("the board of %s, %s ago: moved here? :adopt takes it as this Pi", p.SeenIs, m.ago(p.SeenAt)))
+	} else if p.Seen != nil {
 		g.fact("heard", warn, fmt.Sprintf("another board, %s %s, %s ago; :adopt takes it as this Pi", orUnknown(string(p.Seen.Model)), p.Seen.MAC, m.ago(p.SeenAt)))
 	}
 	g.fact("network", plain, networkFact(p))

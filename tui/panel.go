@@ -261,6 +261,8 @@ func (m *Model) summary() textLine {
 		return textLine{who, {bad, "its root is not exported: "}, {plain, p.ExportErr}}
 	case p.Rescue:
 		return textLine{who, {warn, "in rescue: "}, {plain, "it boots a small system in memory; :unrescue ends it"}}
+	case p.SeenIs != "":
+		return textLine{who, {warn, fmt.Sprintf("the board of %s was heard here: ", p.SeenIs)}, {plain, "moved? :adopt takes it"}}
 	case p.Seen != nil:
 		return textLine{who, {warn, "another board was heard: "}, {plain, fmt.Sprintf("%s %s; :adopt takes it", p.Seen.Model, p.Seen.MAC)}}
 	case p.Life == engine.LifeBroken:

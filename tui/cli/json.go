@@ -147,6 +147,7 @@ type boardJSON struct {
 	Model  *string `json:"model"`
 	Serial *string `json:"serial"`
 	At     stamp   `json:"at"`
+	Pi     *string `json:"pi" doc:"whose board it is known as: it was moved"`
 }
 
 type bootsJSON struct {
@@ -486,7 +487,7 @@ func piOut(p *engine.PiView) piJSON {
 		out.NFS = &nfsJSON{stamp{p.NFSAt}, n.Connected, stamp{n.Since}, n.BytesOut, n.BytesIn, n.RTT.Microseconds(), n.Retransmits, null(n.Refused)}
 	}
 	if p.Seen != nil {
-		out.OtherBoard = &boardJSON{p.Seen.MAC.String(), null(string(p.Seen.Model)), null(serialText(p.Seen.Serial)), stamp{p.SeenAt}}
+		out.OtherBoard = &boardJSON{p.Seen.MAC.String(), null(string(p.Seen.Model)), null(serialText(p.Seen.Serial)), stamp{p.SeenAt}, null(string(p.SeenIs))}
 	}
 	if p.Job != nil {
 		j := jobOut(p.Job)

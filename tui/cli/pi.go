@@ -127,6 +127,8 @@ func noteOf(p *engine.PiView) string {
 		return p.Note
 	case p.Stage == engine.StageStalled:
 		return p.Diagnosis.Cause
+	case p.SeenIs != "":
+		return fmt.Sprintf("the board of %s was heard here: moved?", p.SeenIs)
 	case p.Seen != nil:
 		return "another board was heard: " + p.Seen.MAC.String()
 	case p.Stage == engine.StageUnknown:
@@ -204,7 +206,10 @@ func (a *app) showPi(now *engine.Snapshot, p *engine.PiView) {
 	g.fact("power", powerFact(now, p))
 	g.fact("life", lifeFact(p))
 	g.fact("board", boardFact(p))
-	if p.Seen != nil {
+	if p.SeenIs != "" {
+		g.fact("heard", fmt.Sprintf("the board of %s, %s, %s ago: moved here? picloud pi adopt %s takes it as this Pi",
+			p.SeenIs, p.Seen.MAC, ago(now.At, p.SeenAt), p.Name))
+	} else if p.Seen != nil {
 		g.fact("heard", fmt.Sprintf("another board, %s %s, %s ago; picloud pi adopt %s takes it as this Pi",
 			or(string(p.Seen.Model), "of unknown model"), p.Seen.MAC, ago(now.At, p.SeenAt), p.Name))
 	}
