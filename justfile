@@ -37,8 +37,9 @@ e2e-vm *args:
 vmtest *args: packages
     go test -tags vmtest -count=1 -timeout 30m -v {{args}} ./hw/vmtest
 
-# The same by QEMU's own Raspberry Pi 3B; its image takes ten minutes, once; needs root
+# A real Debian for arm64 on QEMU's own Raspberry Pi 3B; its image takes ten minutes, once; needs root
 e2e-pi *args:
+    .ci/packages qemu-system-arm qemu-user-static binfmt-support arch-test
     go test -tags e2e,e2epi -run '^TestBootPi3B$' -count=1 -timeout 60m -v {{args}} ./hw/sim/virtualpi
 
 # Fuzz one target: just fuzz ./netboot/dhcp FuzzDecide 1m
