@@ -16,6 +16,7 @@ import (
 type Found struct {
 	PortIndex
 	IfName string // ifName or ifDescr, at most 255 printable bytes; empty where the interface is not known
+	Alias  string // ifAlias, what staff wrote at the interface, as bounded as IfName
 }
 
 // ethernet is ifType ethernetCsmacd (RFC 2863).
@@ -62,6 +63,7 @@ type iface struct {
 type interfaces struct {
 	ethernet   []iface          // ordered by index
 	byIndex    map[int]string   // name of every Ethernet interface
+	alias      map[int]string   // by ifIndex
 	bridgePort map[int]int      // by ifIndex
 	entity     map[[2]int]int   // CiscoEntity: entPhysicalIndex of a group.port
 	ifOf       map[int]int      // CiscoEntity: ifIndex of an entPhysicalIndex
@@ -93,7 +95,7 @@ func match(p Profile, ports []PortIndex, ifs interfaces) []Found {
 			port.IfIndex = guess(p.Rule, same, i, port, ifs)
 		}
 		port.BridgePort = ifs.bridgePort[port.IfIndex]
-		found[i] = Found{PortIndex: port, IfName: ifs.byIndex[port.IfIndex]}
+		found[i] = Found{PortIndex: port, IfName: ifs.byIndex[port.IfIndex], Alias: ifs.alias[port.IfIndex]}
 	}
 	return found
 }
@@ -169,7 +171,7 @@ func parsePort(kind Index, index []uint32) (PortIndex, bool) {
 // interfaces reads the Ethernet interfaces and what the profile's rule needs.
 func (d *SNMP) interfaces(ctx context.Context) (interfaces, error) {
 	ifs := interfaces{
-		byIndex: make(map[int]string), bridgePort: make(map[int]int),
+		byIndex: make(map[int]string), alias: make(map[int]string), bridgePort: make(map[int]int),
 		entity: make(map[[2]int]int), ifOf: make(map[int]int), fpcPort: make(map[[2]int]iface),
 	}
 	names := make(map[int]string)
@@ -186,6 +188,7 @@ func (d *SNMP) interfaces(ctx context.Context) (interfaces, error) {
 	}{
 		{oidIfDescr, one(func(i int, v gosnmp.SnmpPDU) { names[i] = printable(v) })},
 		{oidIfName, one(func(i int, v gosnmp.SnmpPDU) { names[i] = cmp.Or(printable(v), names[i]) })},
+		{oidIfAlias, one(func(i int, v gosnmp.SnmpPDU) { ifs.alias[i] = printable(v) })},
 		{oidIfType, one(func(i int, v gosnmp.SnmpPDU) {
 			if n, err := number(v); err == nil && n == ethernet {
 				ifs.byIndex[i] = names[i]

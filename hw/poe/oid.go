@@ -2,8 +2,10 @@ package poe
 
 // The standard objects, without instances.
 const (
-	oidSysDescr  = ".1.3.6.1.2.1.1.1.0"
-	oidSysUpTime = ".1.3.6.1.2.1.1.3.0"
+	oidSysDescr    = ".1.3.6.1.2.1.1.1.0"
+	oidSysUpTime   = ".1.3.6.1.2.1.1.3.0"
+	oidSysObjectID = ".1.3.6.1.2.1.1.2.0"
+	oidSysName     = ".1.3.6.1.2.1.1.5.0"
 
 	// POWER-ETHERNET-MIB, RFC 3621.
 	oidPethAdminEnable     = ".1.3.6.1.2.1.105.1.1.1.3"
@@ -21,6 +23,7 @@ const (
 	oidIfType       = ".1.3.6.1.2.1.2.2.1.3"
 	oidIfOperStatus = ".1.3.6.1.2.1.2.2.1.8"
 	oidIfName       = ".1.3.6.1.2.1.31.1.1.1.1"
+	oidIfAlias      = ".1.3.6.1.2.1.31.1.1.1.18"
 
 	// BRIDGE-MIB, RFC 4188.
 	oidBasePortIfIndex = ".1.3.6.1.2.1.17.1.4.1.2"
@@ -43,6 +46,10 @@ const (
 	oidVlanStaticEgress   = ".1.3.6.1.2.1.17.7.1.4.3.1.2"
 	oidVlanStaticUntagged = ".1.3.6.1.2.1.17.7.1.4.3.1.4"
 	oidPvid               = ".1.3.6.1.2.1.17.7.1.4.5.1.1"
+
+	// LLDP-MIB, IEEE 802.1AB: the entries of lldpRemTable and lldpLocPortTable.
+	oidLLDPRemote = ".1.0.8802.1.1.2.1.4.1.1"
+	oidLLDPLocal  = ".1.0.8802.1.1.2.1.3.7.1"
 
 	// ENTITY-MIB, RFC 6933, and CISCO-POWER-ETHERNET-EXT-MIB, for the way from
 	// a PSE port to its interface.

@@ -63,6 +63,8 @@ type Config struct {
 	// Tagged are VLANs that a port is in besides, tagged; nil means none. The
 	// uplink, a port without power after the others, has every VLAN tagged.
 	Tagged func(port int) []int
+	// Alias is what staff wrote at a port's interface; nil means nothing.
+	Alias func(port int) string
 	// Disabled makes the ports start with power disabled.
 	Disabled bool
 	Timing   Timing

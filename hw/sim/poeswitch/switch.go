@@ -38,7 +38,8 @@ type Switch struct {
 	stopped  bool
 	events   []event
 
-	fdbMu sync.Mutex // orders the replacements of the forwarding tables
+	tableMu    sync.Mutex        // orders the replacements of tables
+	neighbours map[int]Neighbour // by port; tableMu guards it
 }
 
 // event is a change of a port's power, for OnPower.
@@ -64,7 +65,7 @@ func New(cfg Config) (*Switch, error) {
 	cfg.Timing = cfg.Timing.withDefaults()
 	sw := &Switch{
 		cfg: cfg, start: time.Now(), wake: make(chan struct{}, 1),
-		stations: make(map[[6]byte]station),
+		stations: make(map[[6]byte]station), neighbours: make(map[int]Neighbour),
 	}
 	for n := 1; n <= cfg.Ports; n++ {
 		p := &port{

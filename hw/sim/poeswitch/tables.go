@@ -106,7 +106,7 @@ var ifColumns = []column{
 	{object: oidIf.Append(9), get: func(_ *Switch, p *port) snmpagent.Value { return ticks(p.linkChange) }},
 	{object: oidIfX.Append(1), get: text((*Switch).ifName)},
 	{object: oidIfX.Append(15), get: func(_ *Switch, p *port) snmpagent.Value { return snmpagent.Gauge32(speed(p)) }},
-	{object: oidIfX.Append(18), get: text(func(*Switch, *port) string { return "" })},
+	{object: oidIfX.Append(18), get: text((*Switch).alias)},
 }
 
 // bridgeColumns are indexed by the bridge port, which is the port's number.
@@ -160,6 +160,13 @@ func (sw *Switch) ifIndex(p *port) int { return p.number + sw.cfg.IfIndexOffset 
 
 func (sw *Switch) ifName(p *port) string { return fmt.Sprintf("gi1/0/%d", p.number) }
 
+func (sw *Switch) alias(p *port) string {
+	if sw.cfg.Alias == nil {
+		return ""
+	}
+	return sw.cfg.Alias(p.number)
+}
+
 func speed(p *port) uint32 {
 	if !p.link {
 		return 0
@@ -180,6 +187,7 @@ func (sw *Switch) variables() []snmpagent.Variable {
 		vars = append(vars, sw.row(pethColumns, p, 1, n)...)
 		vars = append(vars, sw.row(ifColumns, p, ifIndex)...)
 		vars = append(vars, sw.row(bridgeColumns, p, n)...)
+		vars = append(vars, sw.row(localColumns, p, n)...)
 		vars = append(vars, snmpagent.Variable{
 			Object: oidWatts, Instance: snmpagent.OID{1, n},
 			Get: func() (snmpagent.Value, bool) { return snmpagent.Integer(int32(sw.portMilliwatts(p))), true },
@@ -188,6 +196,7 @@ func (sw *Switch) variables() []snmpagent.Variable {
 	n, ifIndex := uint32(sw.uplink.number), uint32(sw.ifIndex(sw.uplink))
 	vars = append(vars, sw.row(ifColumns, sw.uplink, ifIndex)...)
 	vars = append(vars, sw.row(bridgeColumns, sw.uplink, n)...)
+	vars = append(vars, sw.row(localColumns, sw.uplink, n)...)
 	return append(vars, sw.vlans()...)
 }
 
@@ -311,8 +320,8 @@ func (sw *Switch) pvid(p *port) int {
 // publishStations puts the present stations into dot1dTpFdbTable and
 // dot1qTpFdbTable.
 func (sw *Switch) publishStations() {
-	sw.fdbMu.Lock()
-	defer sw.fdbMu.Unlock()
+	sw.tableMu.Lock()
+	defer sw.tableMu.Unlock()
 	sw.mu.Lock()
 	stations := slices.SortedFunc(maps.Values(sw.stations), func(a, b station) int {
 		return cmp.Compare(string(a.mac[:]), string(b.mac[:]))
