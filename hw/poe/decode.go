@@ -227,8 +227,9 @@ func decodePSE(group int, power, status, consumption gosnmp.SnmpPDU) PSE {
 	if err1 != nil || err2 != nil || budget < 0 || used < 0 {
 		return pse
 	}
-	// A supply cannot give more than it has: some switches tell milliwatts.
-	if used > budget && used/1000 <= budget {
+	// Some switches tell milliwatts. A supply that is overloaded gives little
+	// more than it has.
+	if used > budget+budget/4 && used/1000 <= budget {
 		used /= 1000
 	}
 	if budget > mostWatts || used > mostWatts {

@@ -115,6 +115,7 @@ func TestDecodePSE(t *testing.T) {
 	}{
 		"watts":      {gauge(370), integer(1), gauge(16), PSE{1, 370, 16, PSEOn}},
 		"milliwatts": {gauge(370), integer(1), gauge(16_200), PSE{1, 370, 16, PSEOn}},
+		"overloaded": {gauge(370), integer(1), gauge(400), PSE{1, 370, 400, PSEOn}},
 		"faulty":     {gauge(370), integer(3), gauge(0), PSE{1, 370, 0, PSEFaulty}},
 		"absent":     {missing(), missing(), missing(), PSE{Group: 1}},
 		// Seen at a Netgear: a budget of 180 W and this.
