@@ -21,9 +21,11 @@ import (
 	"picloud/engine/daemon/metrics"
 	"picloud/hw/poe"
 	"picloud/hw/volume"
+	"picloud/hw/volume/lvmthin"
 	"picloud/netboot/bootfs"
 	"picloud/netboot/dhcp"
 	"picloud/netboot/nfs"
+	"picloud/netboot/nfs/knfsd"
 	"picloud/netboot/sshprobe"
 	"picloud/netboot/tftp"
 	"picloud/store"
@@ -46,7 +48,17 @@ type Options struct {
 	Stage func(engine.StageChange)
 	// Beat is engine.Config's.
 	Beat func()
-	Log  *slog.Logger // nil discards
+	// Mounts mounts where the kernel's NFS server sees it and where it stays when
+	// this process ends. nil mounts in this process's own mount namespace, which
+	// must then be the host's.
+	Mounts Mounter
+	Log    *slog.Logger // nil discards
+}
+
+// Mounter is what lvmthin and knfsd want of one.
+type Mounter interface {
+	lvmthin.Mounter
+	knfsd.Mounter
 }
 
 // Known is what a configuration is checked against.
@@ -109,7 +121,7 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 	if err := d.openSockets(ctx); err != nil {
 		return nil, err
 	}
-	if d.volumes, err = openVolumeStore(ctx, opts.Config, opts.Volatile, opts.Log); err != nil {
+	if d.volumes, err = openVolumeStore(ctx, opts.Config, opts.Volatile, opts.Mounts, opts.Log); err != nil {
 		return nil, err
 	}
 	if err := d.openExports(ctx); err != nil {

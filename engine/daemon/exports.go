@@ -123,7 +123,7 @@ func openKernel(ctx context.Context, d *Daemon) (*exporter, error) {
 	if port := cfg.NFS.Port; port != standardNFS {
 		return nil, errKernelPort(port)
 	}
-	s, err := knfsd.Open(knfsd.Config{State: filepath.Join(cfg.State, "nfs", "kernel"), Prefix: cfg.NFS.Path, Logger: d.opts.Log})
+	s, err := knfsd.Open(knfsd.Config{State: filepath.Join(cfg.State, "nfs", "kernel"), Prefix: cfg.NFS.Path, Mounts: d.opts.Mounts, Logger: d.opts.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -97,7 +97,7 @@ func newRoots(t *testing.T, change func(*config.Config, *exporter)) (*roots, fak
 		change(cfg, e)
 	}
 	log := slog.New(slog.DiscardHandler)
-	driver, err := openVolumeStore(t.Context(), cfg, true, log)
+	driver, err := openVolumeStore(t.Context(), cfg, true, nil, log)
 	if err != nil {
 		t.Fatal(err)
 	}

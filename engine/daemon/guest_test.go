@@ -133,7 +133,7 @@ func openInGuest(t *testing.T, cfg *config.Config) *roots {
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	d := &Daemon{opts: Options{Config: cfg, Log: log}}
 	var err error
-	if d.volumes, err = openVolumeStore(t.Context(), cfg, false, log); err != nil {
+	if d.volumes, err = openVolumeStore(t.Context(), cfg, false, nil, log); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.openExports(t.Context()); err != nil {

@@ -24,16 +24,16 @@ import (
 )
 
 // volumeDrivers open the volumes of a state folder, by volumes.driver.
-var volumeDrivers = map[string]func(ctx context.Context, cfg *config.Config, volatile bool) (volume.Driver, error){
-	"folder": func(_ context.Context, cfg *config.Config, volatile bool) (volume.Driver, error) {
+var volumeDrivers = map[string]func(ctx context.Context, cfg *config.Config, volatile bool, mounts Mounter) (volume.Driver, error){
+	"folder": func(_ context.Context, cfg *config.Config, volatile bool, _ Mounter) (volume.Driver, error) {
 		return folder.Open(cfg.State, folder.Options{Volatile: volatile})
 	},
-	"btrfs": func(_ context.Context, cfg *config.Config, _ bool) (volume.Driver, error) {
+	"btrfs": func(_ context.Context, cfg *config.Config, _ bool, _ Mounter) (volume.Driver, error) {
 		return btrfs.Open(cfg.State, btrfs.Options{NearlyFull: nearlyFull(cfg)})
 	},
-	config.VolumesLVM: func(ctx context.Context, cfg *config.Config, _ bool) (volume.Driver, error) {
+	config.VolumesLVM: func(ctx context.Context, cfg *config.Config, _ bool, mounts Mounter) (volume.Driver, error) {
 		v := &cfg.Volumes
-		return lvmthin.Open(ctx, cfg.State, lvmthin.Options{Group: v.Group, Pool: v.Pool, NearlyFull: nearlyFull(cfg)})
+		return lvmthin.Open(ctx, cfg.State, lvmthin.Options{Group: v.Group, Pool: v.Pool, NearlyFull: nearlyFull(cfg), Mounts: mounts})
 	},
 }
 
@@ -42,12 +42,12 @@ func nearlyFull(cfg *config.Config) float64 { return float64(cfg.Volumes.NearlyF
 // VolumeDrivers are the values of volumes.driver that this program has.
 func VolumeDrivers() []string { return []string{"folder", "btrfs", config.VolumesLVM} }
 
-func openVolumes(ctx context.Context, cfg *config.Config, volatile bool) (volume.Driver, error) {
+func openVolumes(ctx context.Context, cfg *config.Config, volatile bool, mounts Mounter) (volume.Driver, error) {
 	open, ok := volumeDrivers[cfg.Volumes.Driver]
 	if !ok {
 		return nil, fmt.Errorf("volumes.driver %q: there is none", cfg.Volumes.Driver)
 	}
-	return open(ctx, cfg, volatile)
+	return open(ctx, cfg, volatile, mounts)
 }
 
 // imagesFolder is where the drivers have their images, or for those of LVM,
@@ -107,7 +107,7 @@ type AddedImage struct {
 // bytes an image that is a disk of its own may hold, 0 = as the configuration
 // says. o.Dir is not looked at. A service that is running sees it after a reload.
 func AddImage(ctx context.Context, cfg *config.Config, o image.Options, size int64) (AddedImage, error) {
-	driver, err := openVolumes(ctx, cfg, false)
+	driver, err := openVolumes(ctx, cfg, false, nil)
 	if err != nil {
 		return AddedImage{}, err
 	}
@@ -241,7 +241,7 @@ func copyFolder(root *os.Root, sub, to string) error {
 
 // Images lists the images of a configuration's volumes.
 func Images(ctx context.Context, cfg *config.Config) ([]image.Info, error) {
-	driver, err := openVolumes(ctx, cfg, false)
+	driver, err := openVolumes(ctx, cfg, false, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +250,7 @@ func Images(ctx context.Context, cfg *config.Config) ([]image.Info, error) {
 
 // ImageNamed returns one image.
 func ImageNamed(ctx context.Context, cfg *config.Config, name string) (image.Info, error) {
-	driver, err := openVolumes(ctx, cfg, false)
+	driver, err := openVolumes(ctx, cfg, false, nil)
 	if err != nil {
 		return image.Info{}, err
 	}
@@ -270,7 +270,7 @@ func imageNamed(ctx context.Context, cfg *config.Config, driver volume.Driver, n
 
 // RemoveImage deletes an image that no root was made from.
 func RemoveImage(ctx context.Context, cfg *config.Config, name string) error {
-	driver, err := openVolumes(ctx, cfg, false)
+	driver, err := openVolumes(ctx, cfg, false, nil)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func rootTarball(t *testing.T) string {
 
 func volumes(t *testing.T, cfg *config.Config) volume.Driver {
 	t.Helper()
-	driver, err := openVolumes(t.Context(), cfg, true)
+	driver, err := openVolumes(t.Context(), cfg, true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

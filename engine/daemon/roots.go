@@ -45,8 +45,8 @@ type roots struct {
 
 // openVolumeStore opens the volumes below the state folder, and clears away
 // what a crash left there.
-func openVolumeStore(ctx context.Context, cfg *config.Config, volatile bool, log *slog.Logger) (volume.Driver, error) {
-	driver, err := openVolumes(ctx, cfg, volatile)
+func openVolumeStore(ctx context.Context, cfg *config.Config, volatile bool, mounts Mounter, log *slog.Logger) (volume.Driver, error) {
+	driver, err := openVolumes(ctx, cfg, volatile, mounts)
 	if err != nil {
 		return nil, err
 	}

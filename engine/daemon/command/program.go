@@ -3,6 +3,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func (p *Program) tree() *cobra.Command {
 	root := cli.Command(nil, cli.Session{Stdout: p.Out, Stderr: p.Err, Version: p.Version})
 	root.Long += "\n\nWithout a command: the console of the service that runs on this computer, at\n" +
 		"$" + socketVariable + " or " + config.DefaultSocket + "."
-	root.AddCommand(p.demoCommand(), p.serveCommand(), p.configGroup(), p.backupCommand(), p.restoreCommand(), p.metricsGroup(), p.doctorCommand(), p.manCommand(root))
+	root.AddCommand(p.demoCommand(), p.serveCommand(), p.mountsCommand(), p.configGroup(), p.backupCommand(), p.restoreCommand(), p.metricsGroup(), p.doctorCommand(), p.manCommand(root))
 	p.addImageCommands(find(root, "image"))
 	return root
 }
@@ -114,13 +115,16 @@ func (p *Program) runsHere(root *cobra.Command, args []string) bool {
 	return err != nil || c.Annotations[here] != "" || c.HasSubCommands() || slices.Contains(offline, c.Name())
 }
 
-func (p *Program) socket() string {
+func (p *Program) socket() string { return cmp.Or(p.variable(socketVariable), config.DefaultSocket) }
+
+// variable is a variable of the environment, "" if it is not set.
+func (p *Program) variable(name string) string {
 	for _, v := range slices.Backward(p.Env) {
-		if path, ok := strings.CutPrefix(v, socketVariable+"="); ok && path != "" {
-			return path
+		if value, ok := strings.CutPrefix(v, name+"="); ok && value != "" {
+			return value
 		}
 	}
-	return config.DefaultSocket
+	return ""
 }
 
 func (p *Program) stdio() attach.Stdio {

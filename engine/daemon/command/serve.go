@@ -16,6 +16,7 @@ import (
 	"picloud/engine"
 	"picloud/engine/config"
 	"picloud/engine/daemon"
+	"picloud/engine/daemon/mounts"
 	"picloud/engine/daemon/systemd"
 	"picloud/tui/cli"
 )
@@ -70,7 +71,11 @@ func (p *Program) serve(ctx context.Context, cfg *config.Config, path string) er
 	hup := make(chan os.Signal, 1) // now: the signal ends who does not listen for it
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
-	d, err := daemon.Open(ctx, daemon.Options{Config: cfg, Speed: 1, Log: log, Door: true, Version: p.Version, Beat: service.Beat})
+	opts := daemon.Options{Config: cfg, Speed: 1, Log: log, Door: true, Version: p.Version, Beat: service.Beat}
+	if socket := p.variable(mountsVariable); socket != "" {
+		opts.Mounts = mounts.Client{Socket: socket}
+	}
+	d, err := daemon.Open(ctx, opts)
 	if err != nil {
 		service.Status(err.Error())
 		return err

@@ -39,6 +39,14 @@ type Options struct {
 	// NearlyFull is the share of the pool's data or metadata at which new work
 	// is refused, 0 to 1; 0 means [volume.DefaultNearlyFull].
 	NearlyFull float64
+	Mounts     Mounter // nil mounts in this process's own mount namespace
+}
+
+// Mounter mounts file systems, as mount(2) and umount2(2) do; an error wraps
+// the system call's. What it mounts this process must see.
+type Mounter interface {
+	Mount(source, target, fstype string, flags uintptr) error
+	Unmount(target string, flags int) error
 }
 
 // Driver keeps volumes in a thin pool. It implements [volume.Driver].
@@ -271,7 +279,7 @@ func (d *Driver) recoverName(ctx context.Context, lock string) error {
 	}
 	all := s.all
 	if image, ok := strings.CutPrefix(lock, "/"); ok {
-		if err := unmountFS(filepath.Join(d.imports, image)); err != nil {
+		if err := d.unmountFS(filepath.Join(d.imports, image)); err != nil {
 			return err
 		}
 		return d.destroy(ctx, filter(all, func(v *lv) bool { return v.kind == kindImage && v.name == image && !v.ready }))
@@ -327,7 +335,7 @@ func (d *Driver) ensureMounted(ctx context.Context, v *lv) error {
 		return err
 	}
 	at := d.mountPoint(v.name)
-	if err := unmountFS(at); err != nil { // a former one
+	if err := d.unmountFS(at); err != nil { // a former one
 		return err
 	}
 	if !v.active {
@@ -343,7 +351,7 @@ func (d *Driver) ensureMounted(ctx context.Context, v *lv) error {
 		return err
 	}
 	d.did("ready to mount")
-	if err := mountFS(d.device(v.id), at); err != nil {
+	if err := d.mountFS(d.device(v.id), at); err != nil {
 		return err
 	}
 	d.did("mounted")

@@ -95,15 +95,31 @@ func growFS(ctx context.Context, device string) error {
 	return err
 }
 
+func (d *Driver) mounts() Mounter {
+	if d.opts.Mounts != nil {
+		return d.opts.Mounts
+	}
+	return ownMounts{}
+}
+
+// ownMounts mounts in this process's own mount namespace.
+type ownMounts struct{}
+
+func (ownMounts) Mount(source, target, fstype string, flags uintptr) error {
+	return unix.Mount(source, target, fstype, flags, "")
+}
+
+func (ownMounts) Unmount(target string, flags int) error { return unix.Unmount(target, flags) }
+
 // mountFS mounts a device. Programs and devices in a customer's root mean
 // nothing on this host.
-func mountFS(device, at string) error { return mountFlags(device, at, 0) }
+func (d *Driver) mountFS(device, at string) error { return d.mountFlags(device, at, 0) }
 
-func mountFlags(device, at string, flags uintptr) error {
+func (d *Driver) mountFlags(device, at string, flags uintptr) error {
 	if err := os.Mkdir(at, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := unix.Mount(device, at, "ext4", unix.MS_NODEV|unix.MS_NOSUID|flags, ""); err != nil {
+	if err := d.mounts().Mount(device, at, "ext4", unix.MS_NODEV|unix.MS_NOSUID|flags); err != nil {
 		return fmt.Errorf("mount %s at %s: %w", device, at, err)
 	}
 	return nil
@@ -111,7 +127,7 @@ func mountFlags(device, at string, flags uintptr) error {
 
 // unmountFS unmounts what is mounted at a folder and removes the folder. That
 // there is nothing is no error.
-func unmountFS(at string) error {
+func (d *Driver) unmountFS(at string) error {
 	for {
 		if mounted, err := isMounted(at); err != nil || !mounted {
 			if err == nil {
@@ -122,7 +138,7 @@ func unmountFS(at string) error {
 			}
 			return err
 		}
-		err := unix.Unmount(at, unix.UMOUNT_NOFOLLOW)
+		err := d.mounts().Unmount(at, unix.UMOUNT_NOFOLLOW)
 		if errors.Is(err, unix.EBUSY) {
 			return fmt.Errorf("unmount %s: %w", at, volume.ErrBusy)
 		}

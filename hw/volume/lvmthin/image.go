@@ -59,14 +59,14 @@ func (d *Driver) importImage(ctx context.Context, image string, size int64, fill
 	}
 	at := filepath.Join(d.imports, image)
 	left := filter(s.all, func(v *lv) bool { return v.kind == kindImage && v.name == image })
-	if err := errors.Join(unmountFS(at), d.destroy(ctx, left)); err != nil {
+	if err := errors.Join(d.unmountFS(at), d.destroy(ctx, left)); err != nil {
 		return err
 	}
 	v := fresh(kindImage, "", image, 1)
 	if err := d.fillImage(ctx, &v, size, at, fill); err != nil {
 		// The job may be cancelled, but its half image is not to stay.
 		cleanup := context.WithoutCancel(ctx)
-		return errors.Join(err, unmountFS(at), d.destroy(cleanup, []lv{v}))
+		return errors.Join(err, d.unmountFS(at), d.destroy(cleanup, []lv{v}))
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (d *Driver) fillImage(ctx context.Context, v *lv, size int64, at string, fi
 		return err
 	}
 	d.did("file system made")
-	if err := mountFS(d.device(v.id), at); err != nil {
+	if err := d.mountFS(d.device(v.id), at); err != nil {
 		return err
 	}
 	d.did("mounted")
@@ -90,7 +90,7 @@ func (d *Driver) fillImage(ctx context.Context, v *lv, size int64, at string, fi
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err := errors.Join(syncFS(at), unmountFS(at)); err != nil {
+	if err := errors.Join(syncFS(at), d.unmountFS(at)); err != nil {
 		return err
 	}
 	d.did("filled")
@@ -129,13 +129,13 @@ func (d *Driver) readImage(ctx context.Context, image string, f func(dir string)
 		return volume.ErrNotFound
 	}
 	at := filepath.Join(d.imports, image)
-	if err := errors.Join(unmountFS(at), d.activate(ctx, v.id)); err != nil {
+	if err := errors.Join(d.unmountFS(at), d.activate(ctx, v.id)); err != nil {
 		return err
 	}
-	if err = mountFlags(d.device(v.id), at, unix.MS_RDONLY); err == nil {
+	if err = d.mountFlags(d.device(v.id), at, unix.MS_RDONLY); err == nil {
 		err = f(at)
 	}
-	err = errors.Join(err, unmountFS(at))
+	err = errors.Join(err, d.unmountFS(at))
 	_, off := command(context.WithoutCancel(ctx), "lvchange", "--yes", "--activate", "n", d.lvName(v.id))
 	return errors.Join(err, off)
 }
@@ -189,7 +189,7 @@ func (d *Driver) removeImage(ctx context.Context, image string) error {
 	if err != nil {
 		return err
 	}
-	if err := unmountFS(filepath.Join(d.imports, image)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := d.unmountFS(filepath.Join(d.imports, image)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	return d.destroy(ctx, filter(s.all, func(v *lv) bool { return v.kind == kindImage && v.name == image }))

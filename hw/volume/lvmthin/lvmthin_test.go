@@ -79,7 +79,7 @@ func unmountAll(t testing.TB, state string) {
 	for _, dir := range []string{"volumes", "imports"} {
 		names, _ := filepath.Glob(filepath.Join(state, dir, "*"))
 		for _, name := range names {
-			if err := unmountFS(name); err != nil {
+			if err := (&Driver{}).unmountFS(name); err != nil {
 				t.Error(err)
 			}
 		}

@@ -173,7 +173,7 @@ func (d *Driver) replace(ctx context.Context, all []lv, current *lv, make func(n
 
 // release unmounts a volume, or finds that someone has it open.
 func (d *Driver) release(v *lv) error {
-	if err := unmountFS(d.mountPoint(v.name)); err != nil {
+	if err := d.unmountFS(d.mountPoint(v.name)); err != nil {
 		return err
 	}
 	if !v.active {
@@ -258,7 +258,7 @@ func (d *Driver) remove(ctx context.Context, name string) error {
 
 // destroyVolume deletes all that there is of a volume which does not count.
 func (d *Driver) destroyVolume(ctx context.Context, all []lv, name string) error {
-	if err := unmountFS(d.mountPoint(name)); err != nil {
+	if err := d.unmountFS(d.mountPoint(name)); err != nil {
 		return err
 	}
 	return d.destroy(ctx, filter(all, func(v *lv) bool {

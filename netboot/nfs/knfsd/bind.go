@@ -14,6 +14,15 @@ import (
 	"picloud/netboot/nfs"
 )
 
+// ownMounts mounts in this process's own mount namespace.
+type ownMounts struct{}
+
+func (ownMounts) Mount(source, target, fstype string, flags uintptr) error {
+	return unix.Mount(source, target, fstype, flags, "")
+}
+
+func (ownMounts) Unmount(target string, flags int) error { return unix.Unmount(target, flags) }
+
 // sameFolder reports whether two names are of one folder.
 func sameFolder(a, b string) bool {
 	one, err := os.Stat(a)
@@ -41,7 +50,7 @@ func (s *Server) bind(e nfs.Export) error {
 	if resolved, err := filepath.EvalSymlinks(e.Path); err != nil || resolved != e.Path {
 		return fmt.Errorf("%s leads to %s: there must be no link in it", e.Path, resolved)
 	}
-	if err := unix.Mount(e.Dir, e.Path, "", unix.MS_BIND, ""); err != nil {
+	if err := s.cfg.Mounts.Mount(e.Dir, e.Path, "", unix.MS_BIND); err != nil {
 		return fmt.Errorf("bind %s to %s: %w", e.Dir, e.Path, err)
 	}
 	// Programs and devices in a customer's root mean nothing on this host.
@@ -49,8 +58,8 @@ func (s *Server) bind(e nfs.Export) error {
 	if e.ReadOnly {
 		flags |= unix.MS_RDONLY
 	}
-	if err := unix.Mount("", e.Path, "", flags, ""); err != nil {
-		return errors.Join(fmt.Errorf("bind %s: %w", e.Path, err), unix.Unmount(e.Path, unix.MNT_DETACH))
+	if err := s.cfg.Mounts.Mount("", e.Path, "", flags); err != nil {
+		return errors.Join(fmt.Errorf("bind %s: %w", e.Path, err), s.cfg.Mounts.Unmount(e.Path, unix.MNT_DETACH))
 	}
 	return nil
 }
@@ -64,7 +73,7 @@ const unbindPatience = 5 * time.Second
 func (s *Server) unbind(ctx context.Context, at string) error {
 	deadline := time.Now().Add(unbindPatience)
 	for {
-		err := unix.Unmount(at, unix.UMOUNT_NOFOLLOW)
+		err := s.cfg.Mounts.Unmount(at, unix.UMOUNT_NOFOLLOW)
 		switch {
 		case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT): // nothing is mounted there
 			if err := os.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENOTEMPTY) {
@@ -81,7 +90,7 @@ func (s *Server) unbind(ctx context.Context, at string) error {
 		}
 		if time.Now().After(deadline) {
 			s.log.Warn("files of a withdrawn export are still open", "path", at)
-			if err := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
+			if err := s.cfg.Mounts.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil {
 				return fmt.Errorf("unbind %s: %w", at, err)
 			}
 			continue

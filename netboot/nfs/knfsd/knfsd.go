@@ -53,7 +53,15 @@ import (
 type Config struct {
 	State  string       // the folder to keep records of the exports in
 	Prefix string       // the folder below which every export's Path is; it is used for nothing else
+	Mounts Mounter      // nil mounts in this process's own mount namespace
 	Logger *slog.Logger // nil discards
+}
+
+// Mounter binds folders, as mount(2) and umount2(2) do; an error wraps the
+// system call's. rpc.mountd must see what it mounts, and so must this process.
+type Mounter interface {
+	Mount(source, target, fstype string, flags uintptr) error
+	Unmount(target string, flags int) error
 }
 
 // Server publishes exports. It implements [nfs.Exporter].
@@ -107,6 +115,9 @@ func Open(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, log: cfg.Logger, records: records, live: map[string]bool{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.cfg.Mounts == nil {
+		s.cfg.Mounts = ownMounts{}
 	}
 	return s, nil
 }
