@@ -155,24 +155,30 @@ func (d *Daemon) examine(ctx context.Context) error {
 		return nil
 	}
 	for wait := examineFirst; pause(ctx, wait); wait = examineEvery {
-		env, done, err := d.doctorEnv()
-		if err != nil {
+		if err := d.examineOnce(ctx); err != nil && ctx.Err() == nil {
 			d.opts.Log.Error("the service is not examined", "err", err)
-			continue
 		}
-		r := doctor.Examine(ctx, env, func(c doctor.Check) bool { return c.Service })
-		done()
-		if ctx.Err() != nil {
-			return nil
-		}
-		seen := &engine.HealthSeen{}
-		for _, f := range r.Findings {
-			if f.Level > doctor.OK {
-				seen.Findings = append(seen.Findings, f.Health())
-			}
-		}
-		d.observe(engine.Observation{Time: time.Now(), Health: seen})
 	}
+	return nil
+}
+
+func (d *Daemon) examineOnce(ctx context.Context) error {
+	env, done, err := d.doctorEnv()
+	if err != nil {
+		return err
+	}
+	defer done()
+	r := doctor.Examine(ctx, env, func(c doctor.Check) bool { return c.Service })
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	seen := &engine.HealthSeen{}
+	for _, f := range r.Findings {
+		if f.Level > doctor.OK {
+			seen.Findings = append(seen.Findings, f.Health())
+		}
+	}
+	d.observe(engine.Observation{Time: time.Now(), Health: seen})
 	return nil
 }
 

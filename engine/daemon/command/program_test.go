@@ -65,6 +65,11 @@ func TestRun(t *testing.T) {
 		{"demo --fault nonsense --headless", 2, "", "nonsense"},
 		{"image add one", 2, "", "NAME FILE"},
 		{"backup --config " + bad, 2, "", "FILE"},
+		{"doctor --config " + bad, 1, "rack.toml:1", ""},
+		{"doctor --json --config " + bad, 1, `"failures": `, ""},
+		{"doctor --config /nonexistent", 1, "picloud config template", ""},
+		{"doctor --only nonsense", 2, "", "one of config, host"},
+		{"doctor sw1", 2, "", `takes no "sw1"`},
 		{"operator add eve --key /nonexistent", 1, "", "read the key"},
 	} {
 		t.Run(c.args, func(t *testing.T) {

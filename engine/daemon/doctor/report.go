@@ -57,7 +57,7 @@ func Mistakes(problems []config.Problem, at time.Time) Report {
 
 // Prepend puts the good news of the configuration before the rest.
 func (r *Report) Prepend(c *config.Config, file string) {
-	f := okf(file, "%d switches, %d segments, %d images, no mistakes", len(c.Switches), len(c.Segments), len(c.Images))
+	f := okf(file, "%s, %s, no mistakes", plural(len(c.Switches), "switch", "switches"), plural(len(c.Segments), "segment", "segments"))
 	f.Check, f.Group = "config", groupConfig
 	rest := r.Findings
 	r.Findings = nil
@@ -93,15 +93,15 @@ func (r *Report) WriteText(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d ok, %s, %s\n", r.OK, count(r.Warnings, "warning"), count(r.Failures, "failure"))
+	_, err := fmt.Fprintf(w, "%d ok, %s, %s\n", r.OK, plural(r.Warnings, "warning", "warnings"), plural(r.Failures, "failure", "failures"))
 	return err
 }
 
-func count(n int, what string) string {
+func plural(n int, one, more string) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 " + one
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // longestText bounds what a finding says.
