@@ -50,7 +50,8 @@ func checkVolumes(ctx context.Context, e *Env) []Finding {
 // volumesBtrfs is the value of volumes.driver for subvolumes.
 const volumesBtrfs = "btrfs"
 
-// fullPool is the part of a pool at which running Pis are about to stop.
+// fullPool is the part of a nearly full pool at which running Pis are about to
+// stop.
 const fullPool = 0.98
 
 func poolFinding(v config.Volumes, p volume.Pool) Finding {
@@ -68,7 +69,7 @@ func poolFinding(v config.Volumes, p volume.Pool) Finding {
 	const form = "%.0f %% of %s used"
 	percent := 100 * max(used, p.Metadata)
 	switch {
-	case max(used, p.Metadata) >= fullPool:
+	case p.NearlyFull && max(used, p.Metadata) >= fullPool:
 		return failf(v.Driver, remedy, form+": running Pis stop when it is full", percent, size(p.Size))
 	case p.NearlyFull:
 		return warnf(v.Driver, remedy, form+": no new roots are made", percent, size(p.Size))
