@@ -65,6 +65,7 @@ func (p *Program) tree() *cobra.Command {
 		"$" + socketVariable + " or " + config.DefaultSocket + "."
 	root.AddCommand(p.demoCommand(), p.serveCommand(), p.mountsCommand(), p.configGroup(), p.backupCommand(), p.restoreCommand(), p.metricsGroup(), p.doctorCommand(), p.manCommand(root))
 	p.addImageCommands(find(root, "image"))
+	find(root, "switch").AddCommand(p.discoverCommand())
 	return root
 }
 
