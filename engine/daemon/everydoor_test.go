@@ -78,7 +78,7 @@ func openDoors(t *testing.T) *doors {
 	})
 	s := &doors{
 		t: t, d: d, tcp: cfg.Console.Listen.String(), socket: cfg.Console.Socket, keys: map[engine.Role]ssh.Signer{},
-		pi: string(cfg.Segments[doorPis-1].Name),
+		pi: cfg.Segments[doorPis-1].Name,
 	}
 	for role := engine.RoleViewer; role <= engine.RoleAdmin; role++ {
 		s.operator(role)
