@@ -90,9 +90,14 @@ func checkPorts(_ context.Context, e *Env) []Finding {
 		}
 	}
 	who := owners(want)
+	still, err := sockets() // a process may have ended before it was looked for
+	if err != nil {
+		still = all
+	}
 	var found []Finding
 	for i, p := range ports {
-		found = append(found, e.checkPort(p, at[i], who))
+		at := slices.DeleteFunc(at[i], func(s socket) bool { return !slices.Contains(still, s) })
+		found = append(found, e.checkPort(p, at, who))
 	}
 	return found
 }
@@ -112,7 +117,7 @@ func (e *Env) checkPort(p port, at []socket, who map[uint64]owner) Finding {
 		case !known && os.Geteuid() != 0:
 			return warnf(subject, "sudo picloud doctor", "taken by a process of another user, which root alone can see")
 		case !known && p.holder != kernel:
-			return failf(subject, "systemctl disable --now nfs-server, if it is the kernel's NFS server", "taken, and by no process: by the kernel; %s needs it", p.what)
+			return failf(subject, "systemctl disable --now nfs-server, if it is the kernel's NFS server", "taken by the kernel, or by what cannot be seen from here; %s needs it", p.what)
 		case !known:
 			mine = "the kernel has it for " + p.what
 		case p.holder == service && e.Service != 0 && within(o.pid, e.Service):
