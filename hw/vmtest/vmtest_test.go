@@ -62,7 +62,7 @@ func TestInGuest(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", s.pkg, err, out)
 		}
-		args := append([]string{"-test.v", "-test.timeout=20m"}, s.args...)
+		args := append([]string{"-test.v", "-test.timeout=28m"}, s.args...)
 		if os.Getenv("PICLOUD_VMTEST_ALL") == "" {
 			args = append(args, "-test.short")
 		} else {
@@ -70,7 +70,7 @@ func TestInGuest(t *testing.T) {
 		}
 		programs = append(programs, Program{s.name, file, args})
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 28*time.Minute)
 	defer cancel()
 	begin = time.Now()
 	results, err := guest.Run(ctx, programs, os.Stdout)
