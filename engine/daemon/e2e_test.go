@@ -40,7 +40,7 @@ const (
 	e2eServer  = "shop-web"
 	e2eAddress = "2001:db8:77::2/64"
 	// Emulated, on a machine that does other things, too.
-	e2eBoot  = 6 * time.Minute
+	e2eBoot  = 8 * time.Minute
 	e2eCheck = 4 * time.Minute
 )
 
@@ -227,7 +227,7 @@ func (s *site) configure(rack *sim.Rack) {
 	cfg.Volumes.Driver, cfg.Volumes.DiskGB = "btrfs", 5
 	cfg.SSH.Every = time.Second
 	for stage := range cfg.Boot.Limits {
-		cfg.Boot.Limits[stage] = max(cfg.Boot.Limits[stage], e2eBoot/2)
+		cfg.Boot.Limits[stage] = max(cfg.Boot.Limits[stage], e2eBoot)
 	}
 	cfg.Guest.Resolvers, cfg.Guest.TimeZone = []netip.Addr{netip.MustParseAddr("2001:db8::64")}, "Europe/London"
 	cfg.Images = []config.Image{{Name: "debian"}}
