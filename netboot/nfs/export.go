@@ -28,8 +28,9 @@ const (
 var (
 	// ErrInvalidExport means that an [Export] cannot be published by any server.
 	ErrInvalidExport = errors.New("invalid export")
-	// ErrConflict means that another export already has this path for this client.
-	ErrConflict = errors.New("path is already exported to this client")
+	// ErrConflict means that another export already has this path for this client,
+	// or this folder for any: two Pis that write one root destroy it.
+	ErrConflict = errors.New("another export has it already")
 	// ErrNotSupported means that this kind of server cannot publish the export as asked.
 	ErrNotSupported = errors.New("not supported by this server")
 	// ErrUnavailable means that this host cannot run this kind of server: what

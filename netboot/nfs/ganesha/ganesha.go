@@ -174,8 +174,8 @@ func (s *Server) lockRunning(ctx context.Context) (unlock func(), err error) {
 	}
 }
 
-// Add implements [nfs.Exporter]. Of two exports with one path, even to two
-// clients, the second gives [nfs.ErrConflict].
+// Add implements [nfs.Exporter]. Of two exports with one path or one folder,
+// even to two clients, the second gives [nfs.ErrConflict].
 func (s *Server) Add(ctx context.Context, e nfs.Export) error {
 	if err := s.add(ctx, e); err != nil {
 		return fmt.Errorf("ganesha: add export %.40q: %w", e.ID, err)
@@ -192,8 +192,8 @@ func (s *Server) add(ctx context.Context, e nfs.Export) error {
 		return err
 	}
 	defer unlock()
-	if other, ok := s.records.Conflict(e, true); ok {
-		return fmt.Errorf("%w: %s is export %q, to %s", nfs.ErrConflict, e.Path, other.ID, other.Client)
+	if err := s.records.Conflict(e); err != nil {
+		return err
 	}
 	if old, ok := s.records.Get(e.ID); ok {
 		if same, err := s.same(ctx, old, e); err != nil || same {

@@ -171,8 +171,8 @@ func (s *Server) wanted(t entry) bool {
 
 func (s *Server) below(p string) bool { return strings.HasPrefix(p, s.cfg.Prefix+"/") }
 
-// Add implements [nfs.Exporter]. Of two exports with one path, even to two
-// clients, the second gives [nfs.ErrConflict]; a path that is not below the
+// Add implements [nfs.Exporter]. Of two exports with one path or one folder,
+// even to two clients, the second gives [nfs.ErrConflict]; a path that is not below the
 // prefix, [nfs.ErrInvalidExport].
 func (s *Server) Add(ctx context.Context, e nfs.Export) error {
 	if err := s.add(ctx, e); err != nil {
@@ -197,8 +197,8 @@ func (s *Server) add(ctx context.Context, e nfs.Export) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if other, ok := s.records.Conflict(e, true); ok {
-		return fmt.Errorf("%w: %s is export %q, to %s", nfs.ErrConflict, e.Path, other.ID, other.Client)
+	if err := s.records.Conflict(e); err != nil {
+		return err
 	}
 	if old, ok := s.records.Get(e.ID); ok {
 		if old.Export == e && s.live[e.ID] && s.bound(e) {

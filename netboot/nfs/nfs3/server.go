@@ -140,7 +140,12 @@ func (s *Server) publish(t *tree) (old *tree, err error) {
 	}
 	key := mountKey{t.Client, t.Path}
 	if other := s.byMount[key]; other != nil && other.ID != t.ID {
-		return nil, fmt.Errorf("%w: %s to %s is export %q", nfs.ErrConflict, t.Path, t.Client, other.ID)
+		return nil, fmt.Errorf("%w: path %s to %s is of export %q", nfs.ErrConflict, t.Path, t.Client, other.ID)
+	}
+	for id, other := range s.byID {
+		if id != t.ID && other.Dir == t.Dir {
+			return nil, fmt.Errorf("%w: folder %s is of export %q, to %s", nfs.ErrConflict, t.Dir, id, other.Client)
+		}
 	}
 	old = s.withdraw(t.ID)
 	s.byID[t.ID], s.byToken[t.token], s.byMount[key] = t, t, t

@@ -484,7 +484,15 @@ func addConflict(t *testing.T, s *suite) {
 	if err := s.Add(t.Context(), other); !errors.Is(err, nfs.ErrConflict) {
 		t.Errorf("same path and client under another ID: %v", err)
 	}
+	other.Path, other.Client = s.path("other"), s.b.Addr
+	if err := s.Add(t.Context(), other); !errors.Is(err, nfs.ErrConflict) || !strings.Contains(err.Error(), `"pi-a"`) {
+		t.Errorf("same folder for another Pi: %v", err)
+	}
 	s.wantList(t, a)
+	// A moved server: its folder is free once the first Pi's export is gone.
+	must(t, "remove", s.Remove(t.Context(), a.ID))
+	must(t, "add", s.Add(t.Context(), other))
+	s.wantList(t, other)
 }
 
 func addInvalid(t *testing.T, s *suite) {

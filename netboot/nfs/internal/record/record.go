@@ -166,15 +166,19 @@ func (s *Store) Delete(id string) error {
 	return nil
 }
 
-// Conflict returns the record of another export that has the path, to the
-// same client or, if anyone is set, to any.
-func (s *Store) Conflict(e nfs.Export, anyone bool) (Record, bool) {
-	for _, r := range s.byID {
-		if r.ID != e.ID && r.Path == e.Path && (anyone || r.Client == e.Client) {
-			return r, true
+// Conflict returns an [nfs.ErrConflict] that names the other export which has
+// the path, to whichever client, or the folder.
+func (s *Store) Conflict(e nfs.Export) error {
+	for _, r := range s.All() {
+		switch {
+		case r.ID == e.ID:
+		case r.Path == e.Path:
+			return fmt.Errorf("%w: path %s is of export %q, to %s", nfs.ErrConflict, e.Path, r.ID, r.Client)
+		case r.Dir == e.Dir:
+			return fmt.Errorf("%w: folder %s is of export %q, to %s", nfs.ErrConflict, e.Dir, r.ID, r.Client)
 		}
 	}
-	return Record{}, false
+	return nil
 }
 
 // writeWhole makes a file be there whole or not at all.

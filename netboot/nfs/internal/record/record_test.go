@@ -1,10 +1,12 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"picloud/netboot/nfs"
@@ -78,20 +80,22 @@ func TestConflict(t *testing.T) {
 	if _, err := s.Put(export("a")); err != nil {
 		t.Fatal(err)
 	}
-	e := export("a")
-	if _, ok := s.Conflict(e, true); ok {
-		t.Error("with itself")
-	}
-	e.ID = "b"
-	if _, ok := s.Conflict(e, false); !ok {
-		t.Error("none for the same path and client")
-	}
-	e.Client = netip.MustParseAddr("10.0.0.6")
-	if _, ok := s.Conflict(e, false); ok {
-		t.Error("for another client")
-	}
-	if _, ok := s.Conflict(e, true); !ok {
-		t.Error("none for the same path")
+	path, dir := export("b"), export("b")
+	path.Path, dir.Dir = export("a").Path, export("a").Dir
+	dir.Client = netip.MustParseAddr("10.0.0.6")
+	for name, tc := range map[string]struct {
+		e    nfs.Export
+		want string // in the error
+	}{
+		"itself":          {e: export("a")},
+		"another":         {e: export("b")},
+		"the same path":   {path, "path /srv/a is of export \"a\""},
+		"the same folder": {dir, "folder /volumes/a is of export \"a\""},
+	} {
+		err := s.Conflict(tc.e)
+		if tc.want == "" && err != nil || tc.want != "" && (!errors.Is(err, nfs.ErrConflict) || !strings.Contains(err.Error(), tc.want)) {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		}
 	}
 }
 
