@@ -35,7 +35,7 @@ e2e-vm *args:
 
 # Tests that need Debian's kernel (LVM, nfsd, VLANs), in a virtual machine; installs what it needs; needs root
 vmtest *args: packages
-    go test -tags vmtest -count=1 -timeout 30m -v {{args}} ./hw/vmtest
+    go test -tags vmtest -count=1 -timeout 45m -v {{args}} ./hw/vmtest
 
 # A real Debian for arm64 on QEMU's own Raspberry Pi 3B; its image takes ten minutes, once; needs root
 e2e-pi *args:
