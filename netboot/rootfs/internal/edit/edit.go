@@ -4,11 +4,13 @@
 package edit
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -109,28 +111,82 @@ func put(root *os.Root, name string, build func(fresh string) error) error {
 // Read returns the content of a regular file of at most limit bytes, else nil.
 // The file itself may not be a link.
 func Read(root *os.Root, name string, limit int64) []byte {
-	info, err := root.Lstat(name)
-	if err != nil || !info.Mode().IsRegular() {
+	handle, info, err := hold(root, name)
+	if err != nil {
 		return nil
 	}
-	return Follow(root, name, limit)
+	defer handle.Close()
+	return readHeld(handle, info, limit)
 }
 
 // Follow is [Read] through links that stay within the root.
 func Follow(root *os.Root, name string, limit int64) []byte {
-	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	for range maxLinks {
+		handle, info, err := hold(root, name)
+		if err != nil {
+			return nil
+		}
+		if info.Mode().Type() != fs.ModeSymlink {
+			defer handle.Close()
+			return readHeld(handle, info, limit)
+		}
+		handle.Close()
+		target, err := root.Readlink(name)
+		if err != nil || path.IsAbs(target) {
+			return nil
+		}
+		name = path.Dir(name) + "/" + target // not cleaned: the folder may be a link, too
+	}
+	return nil
+}
+
+// maxLinks is how many links are followed for one name.
+const maxLinks = 8
+
+// hold gets hold of whatever has the name, even a link, without opening it
+// (O_PATH): opening has effects, such as to start a watchdog. os.Root follows
+// links itself, but not the last one of a path with O_PATH.
+func hold(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	handle, err := root.OpenFile(name, unix.O_PATH, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := handle.Stat()
+	if err != nil {
+		return nil, nil, errors.Join(err, handle.Close())
+	}
+	return handle, info, nil
+}
+
+// readHeld reads what is held, if it is a regular file. It is opened by way of
+// its handle, so that nothing can be put in its place meanwhile.
+func readHeld(handle *os.File, info fs.FileInfo, limit int64) []byte {
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return nil
+	}
+	f, err := reopen(handle)
 	if err != nil {
 		return nil
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	b := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	n, err := b.ReadFrom(io.LimitReader(f, limit+1)) // it may have grown
+	if err != nil || n > limit {
 		return nil
 	}
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil || int64(len(b)) > limit {
-		return nil
+	return b.Bytes()
+}
+
+// reopen opens for reading what a handle refers to.
+func reopen(handle *os.File) (f *os.File, err error) {
+	raw, err := handle.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
-	return b
+	held := raw.Control(func(fd uintptr) {
+		f, err = os.OpenFile("/proc/self/fd/"+strconv.Itoa(int(fd)), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	})
+	return f, errors.Join(held, err)
 }
 
 // maxNames bounds a directory that is listed.
