@@ -2,6 +2,7 @@ package netbootable
 
 import (
 	"bytes"
+	"cmp"
 	"io/fs"
 	"os"
 	"path"
@@ -111,7 +112,8 @@ func chooseBoot(root *os.Root, l Layout) Boot {
 		b.KernelArgs = append(b.KernelArgs, "network-config=disabled")
 	}
 	b.addFolder(root, "usr/lib/raspi-firmware")
-	builtin, module := kernels(root)
+	kernels := reader{root: root, left: maxAllOfBuiltin}
+	builtin, module := kernels.kernels()
 	pis := piKernel(root, l.BootDir)
 	switch {
 	case len(builtin) > 0 && (pis || len(module) == 0):
@@ -179,18 +181,36 @@ func piKernel(root *os.Root, dir string) bool {
 	return slices.ContainsFunc(piKernels, func(n string) bool { return has(root, path.Join(dir, n)) })
 }
 
-// maxBuiltin bounds modules.builtin: Debian's has 30 KB.
-const maxBuiltin = 1 << 20
+// What is read of a root's kernels is bounded, since whoever has the root may
+// have put any number of them there. Debian's modules.builtin has 30 KB.
+const (
+	maxKernels      = 32
+	maxBuiltin      = 1 << 20
+	maxAllOfBuiltin = 8 << 20
+)
+
+// reader reads files of a root within a bound for all of them together.
+type reader struct {
+	root  *os.Root
+	left  int64 // octets
+	files int   // looked at so far
+}
+
+// read returns a file of at most limit octets, or nil. One that does not fit
+// into what is left is not read.
+func (r *reader) read(name string, limit int64) []byte {
+	r.files++
+	b := edit.Follow(r.root, name, min(limit, r.left))
+	r.left -= int64(len(b))
+	return b
+}
 
 // kernels returns the versions with NFS built in, and those without, the newest
-// first.
-func kernels(root *os.Root) (builtin, module []string) {
+// first. Of more than 32 versions the newest are looked at.
+func (r *reader) kernels() (builtin, module []string) {
 	const dir = "lib/modules"
-	for _, v := range edit.Names(root, dir) {
-		if !plain.MatchString(v) {
-			continue
-		}
-		b := edit.Follow(root, path.Join(dir, v, "modules.builtin"), maxBuiltin)
+	for _, v := range newestOf(edit.Names(r.root, dir), maxKernels) {
+		b := r.read(path.Join(dir, v, "modules.builtin"), maxBuiltin)
 		switch {
 		case b == nil:
 			continue
@@ -200,20 +220,33 @@ func kernels(root *os.Root) (builtin, module []string) {
 			module = append(module, v)
 		}
 	}
-	slices.SortFunc(builtin, newest)
-	slices.SortFunc(module, newest)
 	return builtin, module
 }
 
-// newest orders versions by their numbers, the greatest first.
-func newest(a, b string) int {
-	na, nb := numbers(a), numbers(b)
-	if c := slices.Compare(nb, na); c != 0 {
-		return c
+// newestOf returns the newest versions, at most so many, the newest first. What
+// cannot be a version is left out.
+func newestOf(names []string, most int) []string {
+	type version struct {
+		name    string
+		numbers []int
 	}
-	return strings.Compare(b, a)
+	var all []version
+	for _, n := range names {
+		if plain.MatchString(n) {
+			all = append(all, version{n, numbers(n)})
+		}
+	}
+	slices.SortFunc(all, func(a, b version) int {
+		return cmp.Or(slices.Compare(b.numbers, a.numbers), strings.Compare(b.name, a.name))
+	})
+	var list []string
+	for _, v := range all[:min(len(all), most)] {
+		list = append(list, v.name)
+	}
+	return list
 }
 
+// numbers are those of a version, by which it is newer or older.
 func numbers(s string) []int {
 	var list []int
 	in := false

@@ -633,10 +633,36 @@ func TestSocket(t *testing.T) {
 }
 
 func TestNewest(t *testing.T) {
-	v := []string{"6.1.0-9-arm64", "6.1.0-25-arm64", "6.12.1", "5.10.0", "x", "99999999999999999999"}
-	slices.SortFunc(v, newest)
-	if got := strings.Join(v, " "); got != "99999999999999999999 6.12.1 6.1.0-25-arm64 6.1.0-9-arm64 5.10.0 x" {
+	v := []string{"6.1.0-9-arm64", "6.1.0-25-arm64", "6.12.1", "5.10.0", "x", "99999999999999999999", "no version"}
+	if got := strings.Join(newestOf(v, 6), " "); got != "99999999999999999999 6.12.1 6.1.0-25-arm64 6.1.0-9-arm64 5.10.0 x" {
 		t.Error(got)
+	}
+	if got := strings.Join(newestOf(v, 2), " "); got != "99999999999999999999 6.12.1" {
+		t.Error(got)
+	}
+}
+
+// TestManyKernels: a root with thousands of kernels, all with as large a list as
+// there may be, costs no more than a bounded number of files and octets.
+func TestManyKernels(t *testing.T) {
+	top := debianForPi.plant(t)
+	list := filepath.Join(top, "list")
+	must(t, os.WriteFile(list, make([]byte, maxBuiltin), 0o644))
+	for i := range 5000 {
+		dir := filepath.Join(top, "usr/lib/modules", fmt.Sprintf("9.%d", i))
+		must(t, os.Mkdir(dir, 0o755))
+		must(t, os.Link(list, filepath.Join(dir, "modules.builtin")))
+	}
+	root, err := os.OpenRoot(top)
+	must(t, err)
+	defer root.Close()
+	r := reader{root: root, left: maxAllOfBuiltin}
+	builtin, module := r.kernels()
+	if r.files != maxKernels || r.left != 0 || len(builtin) != 0 || len(module) != maxAllOfBuiltin/maxBuiltin || module[0] != "9.4999" {
+		t.Errorf("%d files, %d octets left, kernels %q %q", r.files, r.left, builtin, module)
+	}
+	if _, err := Look(top); err != nil {
+		t.Error(err)
 	}
 }
 
