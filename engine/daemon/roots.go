@@ -9,7 +9,6 @@ import (
 	"path"
 	"path/filepath"
 	"sync"
-	"time"
 
 	"picloud/engine"
 	"picloud/engine/config"
@@ -284,46 +283,6 @@ func (r *roots) Remove(ctx context.Context, name string) error {
 }
 
 func (r *roots) exportPath(pi engine.PiName) string { return path.Join(r.prefix, string(pi)) }
-
-// lookFor is how long what was found out about a root's kernels holds. It is
-// shorter than it takes a Pi to shut down and ask again.
-const lookFor = 2 * time.Second
-
-// looks keeps what the roots of late boots need, since a Pi asks for some
-// thirty files in a few seconds.
-type looks struct {
-	mu   sync.Mutex
-	seen map[string]look
-}
-
-type look struct {
-	boot netbootable.Boot
-	at   time.Time
-}
-
-func (l *looks) forget(name string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.seen, name)
-}
-
-// at returns what the root in dir needs to boot.
-func (l *looks) at(name, dir string) (netbootable.Boot, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s, ok := l.seen[name]; ok && time.Since(s.at) < lookFor {
-		return s.boot, nil
-	}
-	boot, err := netbootable.Look(dir)
-	if err != nil {
-		return boot, err
-	}
-	if l.seen == nil {
-		l.seen = map[string]look{}
-	}
-	l.seen[name] = look{boot, time.Now()}
-	return boot, nil
-}
 
 // bootOf is how the root of a volume boots: as it is now, since its owner may
 // have installed another kernel; if that cannot be told, as when it was made.
