@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"picloud/engine"
 	"picloud/engine/config"
@@ -37,7 +38,11 @@ type roots struct {
 	mu sync.Mutex // held for writing while an export is found to be nobody's
 	// published are the Pis whose roots are, or are to be, exported.
 	published map[engine.PiName]bool
-	elsewhere map[string]string // the folders of images that the configuration names
+
+	// elsewhere are the folders of images that the configuration names. It is not
+	// under mu, which is held while a server is waited for: Pis ask for files
+	// meanwhile.
+	elsewhere atomic.Pointer[map[string]string]
 
 	looks looks
 }
@@ -93,19 +98,17 @@ func (r *roots) setImages(ctx context.Context, images []config.Image) error {
 			return fmt.Errorf("image %s: path = works with volumes.driver = \"folder\" only (pack it as a tarball and add it with picloud image add)", name)
 		}
 	}
-	r.mu.Lock()
-	r.elsewhere = elsewhere
-	r.mu.Unlock()
+	r.elsewhere.Store(&elsewhere)
 	return r.missing(ctx, images)
 }
 
 // imageFolder is where an image's files are: all of them, or at least those
 // that it boots from.
 func (r *roots) imageFolder(name string) string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if dir, ok := r.elsewhere[name]; ok {
-		return dir
+	if elsewhere := r.elsewhere.Load(); elsewhere != nil {
+		if dir, ok := (*elsewhere)[name]; ok {
+			return dir
+		}
 	}
 	return filepath.Join(imagesFolder(r.state), name)
 }
