@@ -19,6 +19,7 @@ import (
 	"picloud/hw/volume/btrfs"
 	"picloud/hw/volume/folder"
 	"picloud/hw/volume/lvmthin"
+	"picloud/netboot/bootfs"
 	"picloud/netboot/rootfs/image"
 	"picloud/netboot/rootfs/netbootable"
 )
@@ -325,11 +326,7 @@ func clonedFrom(dir string) (string, error) {
 		return "", err
 	}
 	defer root.Close()
-	info, err := root.Lstat(imageStamp)
-	if err != nil || !info.Mode().IsRegular() {
-		return "", fs.ErrNotExist
-	}
-	f, err := root.Open(imageStamp)
+	f, err := bootfs.OpenRegular(root, imageStamp)
 	if err != nil {
 		return "", err
 	}

@@ -21,6 +21,16 @@ const MaxFileSize = 128 << 20
 // maxLinks is how many links are followed for one name.
 const maxLinks = 8
 
+// OpenRegular opens for reading the regular file name beneath a root that may be
+// hostile, through links that stay within it. What is no regular file is never
+// opened, since opening has effects: a pipe blocks, and a device such as a watchdog
+// starts. Errors: [ErrNotRegular], [ErrTooLarge], [ErrLink], [fs.ErrNotExist], or
+// what the file system said.
+func OpenRegular(root *os.Root, name string) (*os.File, error) {
+	f, _, err := openBeneath(root, name)
+	return f, err
+}
+
 // openIn opens the regular file name beneath the folder sub of dir, and nothing
 // that is outside of sub.
 func openIn(dir, sub, name string) (*os.File, int64, error) {
