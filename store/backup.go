@@ -167,52 +167,6 @@ func (c *Copy) look(ctx context.Context, db *sql.DB, known int) error {
 	return nil
 }
 
-// Restore puts the copy in file in the place of the database at path, which no
-// process may have open. The copy is checked before and the database that was
-// there is moved aside, never deleted; its new name is returned, "" if there
-// was none. Errors: ErrInUse, and those of Verify.
-func Restore(ctx context.Context, file, path string) (aside string, err error) {
-	if aside, err = restore(ctx, file, path, time.Now()); err != nil {
-		return "", fmt.Errorf("store: restore %s from %s: %w", path, file, explain(err))
-	}
-	return aside, nil
-}
-
-func restore(ctx context.Context, file, path string, now time.Time) (aside string, err error) {
-	if path, err = resolve(path); err != nil {
-		return "", err
-	}
-	l, err := takeLock(path + ".lock")
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, l.release()) }()
-	if _, err := verify(ctx, file); err != nil {
-		return "", err
-	}
-	unborn, err := unbornFile(path)
-	if err != nil {
-		return "", err
-	}
-	defer os.Remove(unborn)
-	if err := copyFile(file, unborn); err != nil {
-		return "", err
-	}
-	if _, err := verify(ctx, unborn); err != nil {
-		return "", err
-	}
-	if err := syncFile(unborn); err != nil {
-		return "", err
-	}
-	if aside, err = moveAside(path, now); err != nil {
-		return "", err
-	}
-	if err := os.Rename(unborn, path); err != nil {
-		return "", err
-	}
-	return aside, syncDir(filepath.Dir(path))
-}
-
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -225,24 +179,6 @@ func copyFile(from, to string) error {
 	}
 	_, err = io.Copy(out, in)
 	return errors.Join(err, out.Close())
-}
-
-// moveAside renames a database with what belongs to it: a write-ahead log that
-// stayed would be read into the restored database.
-func moveAside(path string, now time.Time) (string, error) {
-	aside := path + ".before-restore-" + now.UTC().Format(stamp)
-	moved := ""
-	for _, suffix := range []string{"-wal", "-shm", "-journal", ""} {
-		err := os.Rename(path+suffix, aside+suffix)
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return "", err
-		default:
-			moved = aside
-		}
-	}
-	return moved, nil
 }
 
 // Names of automatic backups: they sort by time.

@@ -77,26 +77,94 @@ func TestRestore(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// A write-ahead log that a crash left must go with its own database.
-	if err := os.WriteFile(path+"-wal", []byte("left by a crash"), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	aside, err := Restore(t.Context(), file, path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{aside, aside + "-wal"} {
-		if _, err := os.Stat(name); err != nil {
-			t.Errorf("the database from before is not kept: %v", err)
-		}
+	if c, err := Verify(t.Context(), aside); err != nil || c.Servers != 2 {
+		t.Errorf("the database from before: %+v, %v", c, err)
 	}
-	again := openAt(t, path, Options{})
-	state, err := again.Load(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	state := loaded(t, openAt(t, path, Options{}))
 	if len(state.Servers) != 1 || state.Servers[0].Name != "kept" {
 		t.Errorf("servers %+v, want the one of the backup", state.Servers)
+	}
+}
+
+// What a crash left in the write-ahead log goes with its own database: into it
+// if it is sound, beside it if not.
+func TestRestoreAfterCrash(t *testing.T) {
+	dir := t.TempDir()
+	path, file := filepath.Join(dir, "picloud.db"), filepath.Join(dir, "copy.db")
+	s := openAt(t, path, Options{})
+	saveServer(t, s, "kept")
+	if _, err := s.Backup(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	saveServer(t, s, "later")
+	crashed := filepath.Join(t.TempDir(), "picloud.db")
+	for _, suffix := range []string{"", "-wal"} { // as they are while it is open
+		noError(t, os.WriteFile(crashed+suffix, nil, 0o600))
+		noError(t, copyFile(path+suffix, crashed+suffix))
+	}
+	aside, err := Restore(t.Context(), file, crashed)
+	noError(t, err)
+	if c, err := Verify(t.Context(), aside); err != nil || c.Servers != 2 {
+		t.Errorf("the database from before: %+v, %v", c, err)
+	}
+	damaged := filepath.Join(t.TempDir(), "picloud.db")
+	noError(t, os.WriteFile(damaged, []byte(strings.Repeat("damaged", 1000)), 0o600))
+	noError(t, os.WriteFile(damaged+"-wal", []byte("left by a crash"), 0o600))
+	aside, err = Restore(t.Context(), file, damaged)
+	noError(t, err)
+	for _, name := range []string{aside, aside + "-wal"} {
+		if _, err := os.Stat(name); err != nil {
+			t.Errorf("the damaged database is not kept: %v", err)
+		}
+	}
+	st := loaded(t, openAt(t, damaged, Options{}))
+	if len(st.Servers) != 1 || st.LastID.Job < 1_700_000_000 {
+		t.Errorf("%d servers, last job %d", len(st.Servers), st.LastID.Job)
+	}
+}
+
+// Two restores of one copy: no number is given again that anything after the
+// copy had.
+func TestRestoreGivesNoNumberAgain(t *testing.T) {
+	dir := t.TempDir()
+	path, file := filepath.Join(dir, "picloud.db"), filepath.Join(dir, "copy.db")
+	s := openAt(t, path, Options{})
+	save(t, s, everything())
+	_, err := s.Backup(t.Context(), file)
+	noError(t, err)
+	noError(t, s.Close())
+	now := time.Now()
+	for i := range int64(2) {
+		_, err := restore(t.Context(), file, path, now.Add(time.Duration(i)*time.Second))
+		noError(t, err)
+		s := openAt(t, path, Options{})
+		last := loaded(t, s).LastID
+		want := engine.LastIDs{Job: 3, Boot: 2, Audit: 2, Log: 2} // lines are pruned by number
+		want.Job, want.Boot, want.Audit = want.Job+(i+1)*floorStep, want.Boot+(i+1)*floorStep, want.Audit+(i+1)*floorStep
+		if last != want {
+			t.Errorf("restore %d: %+v, want %+v", i, last, want)
+		}
+		noError(t, s.Close())
+	}
+}
+
+// A restore that cannot go on leaves a database in its place.
+func TestRestoreKeepsADatabase(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "picloud.db")
+	s := openAt(t, path, Options{})
+	saveServer(t, s, "kept")
+	noError(t, s.Close())
+	aside, err := keepAside(path, time.Now())
+	noError(t, err)
+	for _, name := range []string{path, aside} { // a crash now
+		if c, err := Verify(t.Context(), name); err != nil || c.Servers != 1 {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
 	}
 }
 
@@ -176,5 +244,12 @@ func TestRotate(t *testing.T) {
 	}
 	if _, err := NewestGood(t.Context(), filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("of no folder: %v", err)
+	}
+}
+
+func noError(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }

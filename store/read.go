@@ -108,11 +108,15 @@ func loadVolumes(ctx context.Context, tx *sql.Tx, st *engine.State) error {
 	return nil
 }
 
-// lastIDs needs no counter beside the rows: pruning takes old boots and lines,
-// and the newest of each is always kept.
+// lastIDs needs no counter beside the rows, but in a database that was restored
+// (id_floors): pruning takes old boots and lines, and the newest of each is
+// always kept.
 func lastIDs(ctx context.Context, tx *sql.Tx, last *engine.LastIDs) error {
-	const max = `SELECT ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT max(id) FROM boots), 0),
-		ifnull((SELECT max(id) FROM audit), 0), ifnull((SELECT max(id) FROM log), 0)`
+	const max = `SELECT
+		max(ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT id FROM id_floors WHERE of = 'jobs'), 0)),
+		max(ifnull((SELECT max(id) FROM boots), 0), ifnull((SELECT id FROM id_floors WHERE of = 'boots'), 0)),
+		max(ifnull((SELECT max(id) FROM audit), 0), ifnull((SELECT id FROM id_floors WHERE of = 'audit'), 0)),
+		ifnull((SELECT max(id) FROM log), 0)`
 	return tx.QueryRowContext(ctx, max).Scan(&last.Job, &last.Boot, &last.Audit, &last.Log)
 }
 
