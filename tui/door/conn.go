@@ -47,7 +47,7 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
 		s.log.Warn("door: no peer", "err", err)
 		return
 	}
-	why, tell := c.gate().enter(c.source, time.Now())
+	a, why, tell := c.gate().enter(c.source, time.Now(), func() { _ = nc.Close() })
 	if why != "" {
 		if tell {
 			c.log.Warn("connections refused", "why", why)
@@ -55,7 +55,11 @@ func (s *Server) serveConn(ctx context.Context, nc net.Conn) {
 		return
 	}
 	sc, chans, reqs, err := c.login(ctx)
-	c.gate().leave(c.source, err == nil)
+	if c.gate().leave(a, err == nil) && err == nil { // it lost its place while it came in
+		_ = sc.Close()
+		drain(chans, reqs)
+		return
+	}
 	if err != nil {
 		return
 	}

@@ -39,7 +39,7 @@ type Limits struct {
 	Sessions    int           // at once, in all: 64
 	Reserved    int           // of them, for Unix sockets: 8
 	PerOperator int           // sessions at once of one operator: 8
-	Pending     int           // connections without a login yet: 32
+	Pending     int           // connections without a login yet, of which one gives way to the next: 32
 	PerSource   int           // of them, from one address: 8
 	Burst       int           // logins that may fail in a row from one address: 20
 	Refill      time.Duration // after which an address may fail once more: 2 s

@@ -2,6 +2,7 @@ package door
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
@@ -13,15 +14,23 @@ const maxSources = 4096
 
 // gate rations connections without a login. Each takes a token of its source
 // and gives it back when the login succeeds, so that only those that fail are
-// slowed.
+// slowed. When there is no room, one that waits gives way to the one that comes,
+// as of OpenSSH's MaxStartups: who only holds connections open keeps nobody out.
 type gate struct {
 	pending, perSource int
 	burst              float64
 	refill             time.Duration
 
 	mu      sync.Mutex
-	open    int
+	waiting map[*attempt]struct{}
 	sources map[string]*source
+}
+
+// attempt is one connection without a login.
+type attempt struct {
+	source  *source
+	dropped bool
+	drop    func() // ends the connection
 }
 
 type source struct {
@@ -34,47 +43,76 @@ type source struct {
 func newGate(l Limits) *gate {
 	return &gate{
 		pending: l.Pending, perSource: l.PerSource, burst: float64(l.Burst), refill: l.Refill,
-		sources: make(map[string]*source),
+		waiting: make(map[*attempt]struct{}), sources: make(map[string]*source),
 	}
 }
 
-// enter says why a source may not try a login now, "" = it may and has to
-// leave. tell is true the first time a source is refused.
-func (g *gate) enter(name string, now time.Time) (why string, tell bool) {
+// enter lets a source try a login, who then has to leave, or says why it may
+// not. tell is true the first time a source is refused. drop may be called at
+// any time before leave returns, and does not block.
+func (g *gate) enter(name string, now time.Time, drop func()) (a *attempt, why string, tell bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	src := g.source(name, now)
 	if src == nil {
-		return "too many addresses at once", false
+		return nil, "too many addresses at once", false
 	}
 	switch {
 	case src.tokens < 1:
 		why = "too many failed logins"
 	case src.open >= g.perSource:
 		why = fmt.Sprintf("%d logins from there are not over", src.open)
-	case g.open >= g.pending:
-		why = fmt.Sprintf("%d logins are not over", g.open)
-	default:
-		src.tokens--
-		src.open++
-		g.open++
-		src.told = false
-		return "", false
 	}
-	tell, src.told = !src.told, true
-	return why, tell
+	if why != "" {
+		tell, src.told = !src.told, true
+		return nil, why, tell
+	}
+	if len(g.waiting) >= g.pending {
+		g.evict()
+	}
+	src.tokens--
+	src.open++
+	src.told = false
+	a = &attempt{source: src, drop: drop}
+	g.waiting[a] = struct{}{}
+	return a, "", false
 }
 
-// leave ends what enter allowed.
-func (g *gate) leave(name string, loggedIn bool) {
+// evict drops one connection of those whose source has most: at random among
+// them, so that nobody can tell whose turn it is.
+func (g *gate) evict() {
+	var of []*attempt
+	for a := range g.waiting {
+		switch {
+		case len(of) == 0 || a.source.open > of[0].source.open:
+			of = append(of[:0], a)
+		case a.source.open == of[0].source.open:
+			of = append(of, a)
+		}
+	}
+	a := of[rand.IntN(len(of))]
+	a.dropped = true
+	g.remove(a)
+	a.drop()
+}
+
+func (g *gate) remove(a *attempt) {
+	delete(g.waiting, a)
+	a.source.open--
+}
+
+// leave ends what enter allowed. It says whether it had to give way.
+func (g *gate) leave(a *attempt, loggedIn bool) (dropped bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	src := g.sources[name]
-	src.open--
-	g.open--
-	if loggedIn {
-		src.tokens = min(src.tokens+1, g.burst)
+	if a.dropped {
+		return true
 	}
+	g.remove(a)
+	if loggedIn {
+		a.source.tokens = min(a.source.tokens+1, g.burst)
+	}
+	return false
 }
 
 // source finds or makes a source; nil when there are too many.

@@ -20,39 +20,75 @@ import (
 
 func TestGate(t *testing.T) {
 	now := time.Now()
-	g := newGate(Limits{Pending: 3, PerSource: 2, Burst: 4, Refill: time.Second})
-	enter := func(name, want string, tell bool) {
+	g := newGate(Limits{Pending: 4, PerSource: 2, Burst: 4, Refill: time.Second})
+	enter := func(name, want string, tell bool) *attempt {
 		t.Helper()
-		why, told := g.enter(name, now)
-		if !strings.Contains(why, want) || (why == "") != (want == "") || told != tell {
+		a, why, told := g.enter(name, now, func() { t.Error("dropped") })
+		if !strings.Contains(why, want) || (why == "") != (want == "") || told != tell || (a == nil) != (why != "") {
 			t.Errorf("%s: %q, %v; want %q, %v", name, why, told, want, tell)
 		}
+		return a
 	}
-	enter("a", "", false)
-	enter("a", "", false)
+	one, two := enter("a", "", false), enter("a", "", false)
 	enter("a", "2 logins from there are not over", true)
 	enter("a", "2 logins from there are not over", false) // told once
-	enter("b", "", false)
-	enter("c", "3 logins are not over", true)
-	g.leave("b", true)
-	enter("c", "", false)
-	g.leave("c", false)
-	g.leave("a", false)
-	g.leave("a", false)
+	g.leave(enter("b", "", false), true)
+	g.leave(enter("c", "", false), false)
+	g.leave(one, false)
+	g.leave(two, false)
 	for range 2 { // of four tokens two are left
-		enter("a", "", false)
-		g.leave("a", false)
+		g.leave(enter("a", "", false), false)
 	}
 	enter("a", "too many failed logins", true)
 	now = now.Add(time.Second)
-	enter("a", "", false)
-	g.leave("a", true) // gives it back
+	g.leave(enter("a", "", false), true) // gives it back
 	for range 100 {
-		enter("a", "", false)
-		g.leave("a", true)
+		g.leave(enter("a", "", false), true)
 	}
-	if g.open != 0 {
-		t.Errorf("%d open", g.open)
+	if len(g.waiting) != 0 {
+		t.Errorf("%d wait", len(g.waiting))
+	}
+}
+
+// TestGateGivesWay fills the gate from a few addresses: who comes next is let
+// in, and one of the address that has most gives way.
+func TestGateGivesWay(t *testing.T) {
+	now := time.Now()
+	g := newGate(Limits{Pending: 6, PerSource: 4, Burst: 20, Refill: time.Second})
+	dropped := map[string]int{}
+	enter := func(name string) *attempt {
+		t.Helper()
+		a, why, _ := g.enter(name, now, func() { dropped[name]++ })
+		if why != "" {
+			t.Fatalf("%s: %s", name, why)
+		}
+		return a
+	}
+	var crowd []*attempt
+	for range 4 {
+		crowd = append(crowd, enter("crowd"))
+	}
+	enter("x")
+	enter("y")
+	for i := range 3 {
+		alice := enter("alice")
+		if dropped["crowd"] != 1 || len(dropped) != 1 || len(g.waiting) != 6 {
+			t.Fatalf("turn %d: dropped %v, %d wait", i, dropped, len(g.waiting))
+		}
+		if g.leave(alice, true) {
+			t.Error("alice had to give way")
+		}
+		clear(dropped)
+		crowd = append(crowd, enter("crowd")) // in the room that alice left
+	}
+	gone := 0
+	for _, a := range crowd {
+		if g.leave(a, false) {
+			gone++
+		}
+	}
+	if gone != 3 || g.sources["crowd"].open != 0 || len(g.waiting) != 2 {
+		t.Errorf("%d gave way, %d of the crowd open, %d wait", gone, g.sources["crowd"].open, len(g.waiting))
 	}
 }
 
@@ -62,9 +98,8 @@ func TestGateForgets(t *testing.T) {
 	g := newGate(Limits{}.withDefaults())
 	refused := 0
 	for i := range 3 * maxSources {
-		name := fmt.Sprint(i)
-		if why, _ := g.enter(name, now); why == "" {
-			g.leave(name, false)
+		if a, why, _ := g.enter(fmt.Sprint(i), now, func() {}); why == "" {
+			g.leave(a, false)
 		} else {
 			refused++
 		}
@@ -74,11 +109,29 @@ func TestGateForgets(t *testing.T) {
 		t.Errorf("%d remembered, %d refused", len(g.sources), refused)
 	}
 	for i := range maxSources { // an hour later all of them are new
-		if why, _ := g.enter(fmt.Sprint("new", i), now.Add(time.Hour)); why != "" {
+		a, why, _ := g.enter(fmt.Sprint("new", i), now.Add(time.Hour), func() {})
+		if why != "" {
 			t.Fatal(why)
 		}
-		g.leave(fmt.Sprint("new", i), true)
+		g.leave(a, true)
 	}
+}
+
+// TestCrowdedDoor has as many connections that say nothing as there may be;
+// who has a key comes in at once.
+func TestCrowdedDoor(t *testing.T) {
+	w := serve(t, 1, Limits{Pending: 4, PerSource: 8, Handshake: time.Hour}, nil)
+	for range 4 {
+		nc, err := net.Dial("tcp", w.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, err := io.ReadFull(nc, make([]byte, 4)); err != nil { // it has its place
+			t.Fatal(err)
+		}
+	}
+	w.dial(w.operator("alice", engine.RoleOperator)).Close()
 }
 
 func TestSourceOf(t *testing.T) {
