@@ -173,8 +173,8 @@ func (d *Daemon) openLinks(l engine.Layout) error {
 
 func (d *Daemon) openStore(ctx context.Context) error {
 	cfg := d.opts.Config
-	if err := os.MkdirAll(cfg.State, 0o700); err != nil {
-		return fmt.Errorf("state folder: %w", err)
+	if err := closeState(cfg.State); err != nil {
+		return err
 	}
 	s, err := store.Open(ctx, Database(cfg), store.Options{Log: d.opts.Log})
 	if errors.Is(err, store.ErrCorrupt) {

@@ -81,7 +81,7 @@ func lookAtVolumes(ctx context.Context, cfg *config.Config, aside string) (volum
 	if err != nil {
 		return nil, err
 	}
-	return openVolumes(ctx, cfg, false, nil)
+	return openDriver(ctx, cfg, false, nil)
 }
 
 // nfsFor returns the NFS server that would be chosen, or why there is none.

@@ -43,7 +43,15 @@ func nearlyFull(cfg *config.Config) float64 { return float64(cfg.Volumes.NearlyF
 // VolumeDrivers are the values of volumes.driver that this program has.
 func VolumeDrivers() []string { return []string{"folder", "btrfs", config.VolumesLVM} }
 
+// openVolumes opens the volumes of a state folder that is closed to others.
 func openVolumes(ctx context.Context, cfg *config.Config, volatile bool, mounts Mounter) (volume.Driver, error) {
+	if err := closeState(cfg.State); err != nil {
+		return nil, err
+	}
+	return openDriver(ctx, cfg, volatile, mounts)
+}
+
+func openDriver(ctx context.Context, cfg *config.Config, volatile bool, mounts Mounter) (volume.Driver, error) {
 	open, ok := volumeDrivers[cfg.Volumes.Driver]
 	if !ok {
 		return nil, fmt.Errorf("volumes.driver %q: there is none", cfg.Volumes.Driver)

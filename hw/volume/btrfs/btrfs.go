@@ -75,7 +75,9 @@ func open(state string, opts Options) (*Driver, error) {
 		images: filepath.Join(abs, "images"), volumes: filepath.Join(abs, "volumes"),
 		snapshots: filepath.Join(abs, "snapshots"), opts: opts,
 	}
-	if err := os.MkdirAll(abs, 0o711); err != nil {
+	// In the roots are set-user-ID programs and files for all of their users,
+	// who are not those of this host.
+	if err := os.MkdirAll(abs, 0o700); err != nil {
 		return nil, err
 	}
 	var st unix.Statfs_t
@@ -86,7 +88,7 @@ func open(state string, opts Options) (*Driver, error) {
 		return nil, fmt.Errorf("%w: the folder is not on btrfs (mkfs.btrfs a disk and mount it there)", volume.ErrNotSupported)
 	}
 	for _, dir := range []string{d.images, d.volumes, d.snapshots} {
-		if err := os.MkdirAll(dir, 0o711); err != nil {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
 	}

@@ -69,8 +69,10 @@ func Open(state string, opts Options) (*Driver, error) {
 		images: filepath.Join(abs, "images"), volumes: filepath.Join(abs, "volumes"),
 		snapshots: filepath.Join(abs, "snapshots"), opts: opts,
 	}
-	for _, dir := range []string{d.images, d.volumes, d.snapshots} {
-		if err := os.MkdirAll(dir, 0o711); err != nil {
+	// In the roots are set-user-ID programs and files for all of their users,
+	// who are not those of this host.
+	for _, dir := range []string{abs, d.images, d.volumes, d.snapshots} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("folder: open: %w", err)
 		}
 	}

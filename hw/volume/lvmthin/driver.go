@@ -82,8 +82,10 @@ func open(ctx context.Context, state string, opts Options) (*Driver, error) {
 		opts.NearlyFull = volume.DefaultNearlyFull
 	}
 	d := &Driver{volumes: filepath.Join(abs, "volumes"), imports: filepath.Join(abs, "imports"), opts: opts}
-	for _, dir := range []string{d.volumes, d.imports} {
-		if err := os.MkdirAll(dir, 0o711); err != nil {
+	// In the roots are set-user-ID programs and files for all of their users,
+	// who are not those of this host.
+	for _, dir := range []string{abs, d.volumes, d.imports} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
 	}
