@@ -223,14 +223,33 @@ func Backups(dir string) ([]string, error) {
 	return names, nil
 }
 
-// NewestGood returns the newest automatic backup that is whole. The error is
-// fs.ErrNotExist if there is none.
+// clockSlack is how far in the future a backup's name may be: what is later was
+// made while the clock was wrong, and says nothing of its age.
+const clockSlack = 24 * time.Hour
+
+// Credible parts the names of Backups into those that are not later than a day
+// after now, and the others, each in the order that they had.
+func Credible(names []string, now time.Time) (credible, future []string) {
+	for _, name := range names {
+		if BackupTime(name).After(now.Add(clockSlack)) {
+			future = append(future, name)
+		} else {
+			credible = append(credible, name)
+		}
+	}
+	return credible, future
+}
+
+// NewestGood returns the newest automatic backup that is whole; one whose name
+// is in the future only if there is no other. The error is fs.ErrNotExist if
+// there is none.
 func NewestGood(ctx context.Context, dir string) (Copy, error) {
 	names, err := Backups(dir)
 	if err != nil {
 		return Copy{}, err
 	}
-	for _, name := range names {
+	credible, future := Credible(names, time.Now())
+	for _, name := range append(credible, future...) {
 		if c, err := verify(ctx, name); err == nil {
 			return c, nil
 		}
@@ -239,7 +258,8 @@ func NewestGood(ctx context.Context, dir string) (Copy, error) {
 }
 
 // Rotate makes a backup in dir and then deletes the oldest automatic ones, so
-// that keep are left. A backup that fails deletes none.
+// that keep are left. Those whose names are in the future are neither counted
+// nor deleted until their time comes. A backup that fails deletes none.
 func (s *Store) Rotate(ctx context.Context, dir string, now time.Time, keep int) (Copy, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return Copy{}, fmt.Errorf("store: rotate backups: %w", err)
@@ -252,6 +272,7 @@ func (s *Store) Rotate(ctx context.Context, dir string, now time.Time, keep int)
 	if err != nil {
 		return c, err
 	}
+	names, _ = Credible(names, now)
 	var errs []error
 	for _, old := range names[min(max(keep, 1), len(names)):] {
 		errs = append(errs, os.Remove(old))

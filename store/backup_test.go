@@ -247,6 +247,37 @@ func TestRotate(t *testing.T) {
 	}
 }
 
+// A backup that was made while the clock was wrong is not taken for the newest,
+// and no true one is deleted for it.
+func TestBackupOfTheFuture(t *testing.T) {
+	dir := t.TempDir()
+	s := openAt(t, filepath.Join(dir, "picloud.db"), Options{})
+	backups := filepath.Join(dir, "backups")
+	now := time.Now().UTC().Truncate(time.Second)
+	wrong, err := s.Rotate(t.Context(), backups, now.AddDate(10, 0, 0), 2)
+	noError(t, err)
+	var last Copy
+	for i := range 4 {
+		last, err = s.Rotate(t.Context(), backups, now.Add(time.Duration(i)*time.Minute), 2)
+		noError(t, err)
+	}
+	names, err := Backups(backups)
+	noError(t, err)
+	credible, future := Credible(names, now)
+	if len(credible) != 2 || credible[0] != last.Path || len(future) != 1 || future[0] != wrong.Path {
+		t.Errorf("credible %v, future %v", credible, future)
+	}
+	if c, err := NewestGood(t.Context(), backups); err != nil || c.Path != last.Path {
+		t.Errorf("newest good %+v, %v", c, err)
+	}
+	for _, name := range credible {
+		noError(t, os.Remove(name))
+	}
+	if c, err := NewestGood(t.Context(), backups); err != nil || c.Path != wrong.Path {
+		t.Errorf("the only one: %+v, %v", c, err)
+	}
+}
+
 func noError(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
