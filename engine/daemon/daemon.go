@@ -176,6 +176,9 @@ func (d *Daemon) openStore(ctx context.Context) error {
 	if err := closeState(cfg.State); err != nil {
 		return err
 	}
+	if err := missesDatabase(cfg); err != nil {
+		return err
+	}
 	s, err := store.Open(ctx, Database(cfg), store.Options{Log: d.opts.Log})
 	if errors.Is(err, store.ErrCorrupt) {
 		return withBackup(ctx, cfg, err)
