@@ -63,10 +63,11 @@ var plans = map[VerbName][]string{
 	VerbReady:   {stepPublish},
 	// Up to the hand-over the steps are those of the Pi that has the server, and
 	// then of the one that gets it. The export goes after the power: a port that
-	// cannot be switched off leaves the server as it was.
+	// cannot be switched off leaves the server as it was. Name, keys and addresses
+	// are the server's and in its root already, which is the customer's to change.
 	VerbMove: {
 		stepPowerOff, stepWithdraw, stepHandOver,
-		stepPowerOff, stepHold, stepPersonalise, stepPublish, stepPowerOn, stepBoot, stepTidy,
+		stepPowerOff, stepHold, stepPublish, stepPowerOn, stepBoot, stepTidy,
 	},
 	VerbResize:   {stepGrow},
 	VerbRescue:   {stepRescue, stepPowerOff, stepHold, stepEnterRescue, stepPublish, stepPowerOn, stepBoot},
