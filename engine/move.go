@@ -103,12 +103,20 @@ func (j *jobState) begun(name string) bool {
 // that was asked for meanwhile leaves it where it is.
 func applyHandOver(r *rack, p *piState, w *work, err error) {
 	j, to := r.jobs[w.job.ID], r.pis[w.job.To]
-	if err != nil || j == nil || j.stop != "" || to == nil || to.Rented() {
-		return
+	switch {
+	case err != nil || j == nil || j.stop != "" || r.handedOver(j):
+	case to == nil:
+		j.halt("the place it goes to was taken out of the configuration")
+	case to.Rented():
+		j.halt(fmt.Sprintf("%s has a server by now, %s", to.Name, to.Server))
+	default:
+		r.handOver(p, to)
+		r.logf(j.Actor, to.Name, j.ID, "%s is on %s now", to.Server, to.Name)
 	}
-	r.handOver(p, to)
-	r.logf(j.Actor, to.Name, j.ID, "%s is on %s now", to.Server, to.Name)
 }
+
+// halt ends the job before its next step, as the store knows with this one.
+func (j *jobState) halt(why string) { j.stop, j.Error = why, printable(why) }
 
 // handOver gives all that makes up a server to another Pi: its root, its former
 // root and its name. The other's own roots are given up; the Pi that it leaves

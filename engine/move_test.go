@@ -111,6 +111,9 @@ func TestMove(t *testing.T) {
 		}
 		b.awaitAll(StageUp)
 		b.idle()
+		if n := b.did("personalise " + root); n != 1 { // by the reimage
+			t.Errorf("the customer's root was made personal %d times", n)
+		}
 		from, to := b.pi("t-000"), b.pi("t-002")
 		if to.Server != "web" || to.Root != root || to.Former != former || to.Life != LifeLive || to.Image != "base" || b.exported("t-002") != root {
 			t.Errorf("the new Pi is %+v and has %s", to, b.exported("t-002"))
@@ -670,6 +673,32 @@ func TestEveryVerbIsAudited(t *testing.T) {
 			if !done[v.Name] && v.Name != VerbCancel && v.Name != VerbAdopt { // acts of other tests
 				t.Errorf("%s is not tried", v.Name)
 			}
+		}
+		b.closed()
+		b.stop()
+	})
+}
+
+// A place that the configuration gives away while a server moves to it is the
+// mover's: no step of the move may work on another customer's Pi.
+func TestReloadWhileAServerComes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := rig(t)
+		b.start(hosted(3), nil)
+		b.awaitAll(StageUp)
+		b.idle()
+		root := b.pi("t-000").Root
+		b.mustDo(Command{Verb: VerbMove, To: "t-001"}, "t-000")
+		l := hosted(3)
+		l.Servers = append(l.Servers, Server{Name: "db", Owner: "bob"})
+		l.Pis[1].Server, l.Pis[1].Life = "db", LifeLive
+		if err := b.e.Relayout(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		b.awaitAll(StageUp)
+		b.idle()
+		if on := b.pi("t-001"); on.Server != "web" || on.Root != root || b.pi("t-000").Server != "" {
+			t.Errorf("t-000 %+v, t-001 %+v", b.pi("t-000"), on)
 		}
 		b.closed()
 		b.stop()

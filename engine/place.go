@@ -33,7 +33,10 @@ func (r *rack) firstPlace(p Pi, on map[string]PiName, known map[string]bool) Pi 
 	if have := r.pis[p.Name]; have != nil {
 		other = have.Server
 	}
+	coming := r.jobOf(p.Name)
 	switch there := on[p.Server]; {
+	case coming != nil && coming.To == p.Name && coming.Pi != there && !r.handedOver(coming):
+		r.logf(SystemActor().Name, p.Name, coming.ID, "its server in the configuration, %s, has no place: the server of %s moves here", p.Server, coming.Pi)
 	case there != "" && there != p.Name:
 		r.logf(SystemActor().Name, p.Name, 0, "its server in the configuration, %s, is on %s and stays there; move takes it elsewhere", p.Server, there)
 	case other != "" && other != p.Server && known[other]:
