@@ -704,3 +704,26 @@ func TestReloadWhileAServerComes(t *testing.T) {
 		b.stop()
 	})
 }
+
+// The root of a server that was taken out of the configuration stays its
+// owner's: no other server gets the Pi with it.
+func TestPlaceOfADeletedServerIsNotGivenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := rig(t)
+		b.start(hosted(2), nil)
+		b.awaitAll(StageUp)
+		b.idle()
+		root := b.pi("t-000").Root
+		l := hosted(2)
+		l.Servers = []Server{{Name: "db", Owner: "bob"}}
+		l.Pis[0].Server = "db"
+		if err := b.e.Relayout(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		b.idle()
+		if got := b.pi("t-000"); got.Server != "web" || got.Owner != "ada" || got.Root != root {
+			t.Errorf("%+v", got)
+		}
+		b.stop()
+	})
+}

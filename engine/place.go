@@ -29,9 +29,9 @@ func (r *rack) firstPlace(p Pi, on map[string]PiName, known map[string]bool) Pi 
 	if p.Server == "" {
 		return p
 	}
-	other := r.removed[p.Name].Server
+	other, rooted := r.removed[p.Name].Server, false
 	if have := r.pis[p.Name]; have != nil {
-		other = have.Server
+		other, rooted = have.Server, have.Volume != ""
 	}
 	coming := r.jobOf(p.Name)
 	switch there := on[p.Server]; {
@@ -39,7 +39,7 @@ func (r *rack) firstPlace(p Pi, on map[string]PiName, known map[string]bool) Pi 
 		r.logf(SystemActor().Name, p.Name, coming.ID, "its server in the configuration, %s, has no place: the server of %s moves here", p.Server, coming.Pi)
 	case there != "" && there != p.Name:
 		r.logf(SystemActor().Name, p.Name, 0, "its server in the configuration, %s, is on %s and stays there; move takes it elsewhere", p.Server, there)
-	case other != "" && other != p.Server && known[other]:
+	case other != "" && other != p.Server && (known[other] || rooted): // a root stays its owner's
 		r.logf(SystemActor().Name, p.Name, 0, "its server in the configuration, %s, has no place: %s is here", p.Server, other)
 	default:
 		return p
