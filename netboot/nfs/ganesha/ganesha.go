@@ -17,7 +17,10 @@
 //   - Pis do not talk to it. They talk to this package, which reads every call
 //     before it passes it on, and hangs up on a Pi that sends what no client
 //     sends. The server listens at ports of its own, where it knows each Pi by an
-//     address in 127.200.0.0/16 that nobody but root can speak from;
+//     address in 127.200.0.0/16 that nobody but root can speak from. Those ports
+//     are on all addresses: no Bind_addr is set, since it is looked up as a name,
+//     which fails where there is no address but loopback. Who comes to them from
+//     elsewhere has no such address, and finds no export;
 //   - roots that share a file system are refused, unless [Config.AllowShared] is
 //     set.
 //
