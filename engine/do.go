@@ -256,7 +256,11 @@ func (r *rack) adopt(cmd Command, p *piState) {
 // down for the port: a Pi that should be on is powered, and one without a root
 // gets its first.
 func (r *rack) wantPower(p *piState) {
-	if p.job != nil || p.Life == LifeBroken || p.Life == LifeNew {
+	// A job has the port for now, and may end without having powered it.
+	if p.unpowered = p.job != nil; p.unpowered {
+		return
+	}
+	if p.Life == LifeBroken || p.Life == LifeNew {
 		return
 	}
 	if r.deployIfBare(p, verbDeploy) || !p.Power || p.port.Enabled && p.port.Delivering {

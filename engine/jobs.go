@@ -448,6 +448,11 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 	r.logf(j.Actor, j.Pi, j.ID, "%s %s", j.Verb, result)
 	r.batchEnded(j)
 	r.goBack(j)
+	for _, p := range []*piState{j.pi, j.to} {
+		if p != nil && p.unpowered && p.portSeen && !p.gone {
+			r.wantPower(p)
+		}
+	}
 	if (s == JobDone && j.Verb == string(VerbReady) || r.handedOver(j)) && !j.pi.gone {
 		r.deployIfBare(j.pi, verbDeploy)
 	}

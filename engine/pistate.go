@@ -30,10 +30,13 @@ type piState struct {
 	other    *DHCPSeen // another board on its segment
 	otherAt  time.Time
 	job      *jobState
-	free     string // image that the configuration gives it when nobody has it
-	gone     bool   // its place is not in the layout any more
-	export   export
-	shown    Stage // as last told to Config.Stage
+	// unpowered: the rule for its port could not be followed at the start, for a
+	// job had it.
+	unpowered bool
+	free      string // image that the configuration gives it when nobody has it
+	gone      bool   // its place is not in the layout any more
+	export    export
+	shown     Stage // as last told to Config.Stage
 }
 
 // facts are what the rules of a diagnosis look at; each boot starts with none.
