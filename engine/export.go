@@ -115,7 +115,6 @@ func (r *rack) mendExports(now time.Time) {
 	if r.runners.ctx == nil || r.storeErr != nil { // Run exports them all first
 		return
 	}
-	r.withdrawGone(now)
 	for _, p := range r.order {
 		if r.exporting >= exportsAtOnce {
 			return
@@ -151,10 +150,8 @@ func (r *rack) mended(m stepMessage) {
 	p.export.busy = false
 	r.exporting--
 	r.exported(p, m.key, m.text, m.err)
-	if p.gone && p.export.key != (exportKey{}) {
+	if p.gone {
 		r.withdraw(p)
-	} else {
-		delete(r.goners, p)
 	}
 	if now := r.pis[p.Name]; now != nil && now != p { // it was put back meanwhile
 		now.export.key = unknownExport
@@ -166,24 +163,14 @@ func (j *jobState) exporting() bool {
 	return j.pi.export.busy || j.to != nil && j.to.export.busy
 }
 
-// withdraw has the exports of a Pi ended that is not in the layout any more.
+// withdraw ends the exports of a Pi that is not in the layout any more, once
+// nothing can make another.
 func (r *rack) withdraw(p *piState) {
-	p.export.key = unknownExport
-	r.goners[p] = struct{}{}
-}
-
-// withdrawGone ends the exports of Pis that are gone, once nothing can make
-// another. One that was put back looks after its own.
-func (r *rack) withdrawGone(now time.Time) {
-	for p := range r.goners {
-		switch {
-		case p.job != nil || p.export.busy || now.Before(p.export.next) || r.exporting >= exportsAtOnce:
-		case r.pis[p.Name] != nil:
-			r.pis[p.Name].export.key = unknownExport
-			delete(r.goners, p)
-		default:
-			r.mendExport(p, exportKey{})
-		}
+	if r.runners.ctx == nil || p.job != nil || p.export.busy || r.pis[p.Name] != nil {
+		return
+	}
+	if err := r.e.cfg.Roots.Withdraw(r.runners.ctx, p.Pi); err != nil {
+		r.logf(SystemActor().Name, p.Name, 0, "its root is still exported: %v", err)
 	}
 }
 

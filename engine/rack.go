@@ -43,8 +43,7 @@ type rack struct {
 	space      space
 	health     []string // what the last examination found, as people see it
 	operators  *Operators
-	goners     map[*piState]struct{} // gone, and perhaps still exported
-	removed    map[PiName]Pi         // taken out of the configuration since the start
+	removed    map[PiName]Pi // taken out of the configuration since the start
 	runners    runners
 }
 
@@ -65,7 +64,7 @@ func newRack(e *Engine, s State) *rack {
 		e: e, ids: s.LastID,
 		pis: map[PiName]*piState{}, servers: map[string]Server{}, images: map[string]Image{},
 		volumes: map[string]Volume{}, jobs: map[int64]*jobState{}, batches: map[int64]*batch{},
-		open: map[int64]AuditRow{}, removed: map[PiName]Pi{}, goners: map[*piState]struct{}{}, space: space{use: map[string]volumeUse{}},
+		open: map[int64]AuditRow{}, removed: map[PiName]Pi{}, space: space{use: map[string]volumeUse{}},
 	}
 	r.operators = loadOperators(s.Operators)
 	for _, p := range s.Pis {
