@@ -35,6 +35,8 @@ const (
 	exportLongest  = time.Minute
 	exportsAtOnce  = 8
 	exportDeadline = 30 * time.Second
+	// withdrawDeadline is shorter: the loop stands still.
+	withdrawDeadline = 5 * time.Second
 )
 
 // exportOf is what is exported to a Pi that may boot.
@@ -169,7 +171,10 @@ func (r *rack) withdraw(p *piState) {
 	if r.runners.ctx == nil || p.job != nil || p.export.busy || r.pis[p.Name] != nil {
 		return
 	}
-	if err := r.e.cfg.Roots.Withdraw(r.runners.ctx, p.Pi); err != nil {
+	// The loop waits, so that no other place gets the root meanwhile.
+	ctx, cancel := context.WithTimeout(r.runners.ctx, withdrawDeadline)
+	defer cancel()
+	if err := r.e.cfg.Roots.Withdraw(ctx, p.Pi); err != nil {
 		r.logf(SystemActor().Name, p.Name, 0, "its root is still exported: %v", err)
 	}
 }
