@@ -42,6 +42,14 @@ e2e-pi *args:
     .ci/packages qemu-system-arm qemu-user-static binfmt-support arch-test
     go test -tags e2e,e2epi -run '^TestBootPi3B$' -count=1 -timeout 60m -v {{args}} ./hw/sim/virtualpi
 
+# The Debian package, in the folder packages
+deb version="0.0.1":
+    .ci/package {{version}} packages
+
+# Install, upgrade, remove and purge it in a fresh Debian 12; needs root
+deb-test:
+    .ci/deb
+
 # Fuzz one target: just fuzz ./netboot/dhcp FuzzDecide 1m
 fuzz pkg target time="30s":
     go test -run '^$' -fuzz '^{{target}}$' -fuzztime {{time}} {{pkg}}

@@ -154,7 +154,7 @@ func netnsConfig(t *testing.T, top *netns.Topology, rack *sim.Rack) string {
 }
 
 // logLine is what the test reads of the service's log.
-type logLine struct{ Level, Msg, Pi string }
+type logLine struct{ Level, Msg, Pi, Err string }
 
 type served struct {
 	cmd   *exec.Cmd
@@ -169,17 +169,22 @@ func startServe(t *testing.T, top *netns.Topology, path string) *served {
 	}
 	s := &served{lines: make(chan logLine, 10000)}
 	// A /run of its own, for the portmapper's socket.
-	s.cmd = exec.CommandContext(t.Context(), "ip", "netns", "exec", top.ServerNamespace, "unshare", "--mount", "--propagation", "private",
-		"sh", "-c", `mount -t tmpfs tmpfs /run && exec "$0" serve --config "$1"`, program, path)
-	out, err := s.cmd.StderrPipe()
+	s.start(t, exec.CommandContext(t.Context(), "ip", "netns", "exec", top.ServerNamespace, "unshare", "--mount", "--propagation", "private",
+		"sh", "-c", `mount -t tmpfs tmpfs /run && exec "$0" serve --config "$1"`, program, path))
+	return s
+}
+
+func (s *served) start(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	s.cmd = cmd
+	out, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.cmd.Start(); err != nil {
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go s.read(out)
-	return s
 }
 
 func (s *served) read(out io.Reader) {

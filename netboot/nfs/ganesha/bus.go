@@ -13,6 +13,8 @@ import (
 	"time"
 )
 
+const busDaemon = "dbus-daemon"
+
 // bus is a D-Bus that only the server and we are on.
 type bus struct{ dir, socket, config string }
 
@@ -22,7 +24,7 @@ func newBus(dir string) *bus {
 
 func (b *bus) address() string { return "unix:path=" + b.socket }
 
-// busConfig lets this user do everything, and nobody else anything; nobody
+// busConfig lets this user and root, as whom the server runs, do everything, and nobody else anything; nobody
 // else gets at the socket in the first place.
 const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
@@ -30,8 +32,9 @@ const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
  <type>system</type>
  <listen>%s</listen>
  <auth>EXTERNAL</auth>
- <policy context="default"><deny own="*"/><deny send_type="method_call"/></policy>
+ <policy context="default"><allow user="*"/><deny own="*"/><deny send_type="method_call"/></policy>
  <policy user="%d"><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/></policy>
+ <policy user="root"><allow own="*"/><allow send_destination="*"/><allow receive_sender="*"/></policy>
 </busconfig>
 `
 

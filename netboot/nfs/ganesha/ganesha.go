@@ -24,7 +24,8 @@
 //   - roots that share a file system are refused, unless [Config.AllowShared] is
 //     set.
 //
-// It needs root, and Debian's nfs-ganesha, nfs-ganesha-vfs, rpcbind and dbus.
+// It needs root or the capabilities that [Available] looks for, and Debian's
+// nfs-ganesha, nfs-ganesha-vfs, rpcbind and dbus.
 package ganesha
 
 import (
@@ -40,6 +41,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"picloud/netboot/nfs"
 	"picloud/netboot/nfs/internal/record"
@@ -91,10 +94,38 @@ func Available() error {
 			return fmt.Errorf("ganesha: %w: %w (apt install %s)", nfs.ErrUnavailable, err, n.from)
 		}
 	}
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("ganesha: %w: it needs root", nfs.ErrUnavailable)
+	able, err := capabilities()
+	if err != nil {
+		return fmt.Errorf("ganesha: %w: %w", nfs.ErrUnavailable, err)
+	}
+	for _, n := range neededCapabilities {
+		if able&(1<<n.number) == 0 {
+			return fmt.Errorf("ganesha: %w: it needs root, or CAP_%s", nfs.ErrUnavailable, n.name)
+		}
 	}
 	return nil
+}
+
+// neededCapabilities are those that the server acts with (capabilities(7)): it
+// reads and writes any user's files as that user, opens them by handle, and has
+// ports below 1024; and it is root, whom only CAP_KILL can end.
+var neededCapabilities = []struct {
+	name   string
+	number uint
+}{
+	{"CHOWN", unix.CAP_CHOWN}, {"DAC_OVERRIDE", unix.CAP_DAC_OVERRIDE}, {"DAC_READ_SEARCH", unix.CAP_DAC_READ_SEARCH},
+	{"FOWNER", unix.CAP_FOWNER}, {"FSETID", unix.CAP_FSETID}, {"SETGID", unix.CAP_SETGID}, {"SETUID", unix.CAP_SETUID},
+	{"NET_BIND_SERVICE", unix.CAP_NET_BIND_SERVICE}, {"MKNOD", unix.CAP_MKNOD}, {"KILL", unix.CAP_KILL},
+}
+
+// capabilities are those of this process, a bit each.
+func capabilities() (uint64, error) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return 0, os.NewSyscallError("capget", err)
+	}
+	return uint64(data[1].Effective)<<32 | uint64(data[0].Effective), nil
 }
 
 // New returns a server with the exports that its records say, which does not

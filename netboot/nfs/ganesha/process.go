@@ -193,7 +193,7 @@ func (s *Server) start(ctx context.Context, dir string, start func(env []string,
 		}
 		start(nil, portmapper)
 	}
-	start(nil, "dbus-daemon", "--config-file="+link.config, "--nofork", "--nopidfile")
+	start(nil, busDaemon, "--config-file="+link.config, "--nofork", "--nopidfile")
 	until := func(what string, ok func() bool) error {
 		deadline := time.After(startTimeout)
 		for !ok() {
@@ -279,6 +279,13 @@ func (s *Server) child(ctx context.Context, env []string, program string, args .
 	cmd.Cancel = cancel
 	cmd.WaitDelay = stopTimeout
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: end}
+	if os.Geteuid() != 0 && program != busDaemon {
+		// The portmapper runs for root alone, and the server could not act as another
+		// user and then as itself again: it would lose its capabilities
+		// (capabilities(7), effect of user ID changes). As root they have ours and no
+		// more.
+		cmd.SysProcAttr.Credential = &syscall.Credential{}
+	}
 	// The signal comes when the thread that started the child ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
