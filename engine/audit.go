@@ -39,7 +39,10 @@ type Actor struct {
 	Role   Role
 	Source string // tty, ssh, api, engine
 	From   netip.AddrPort
-	Key    string // SSH key fingerprint or "uid:1000"
+	Key    string // SSH key fingerprint, "uid:1000" or an API key's ID
+	// Account makes the actor a customer, who may act on the account's own
+	// servers only.
+	Account string
 }
 
 // SystemActor is the engine itself: the rules that are written down.

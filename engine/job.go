@@ -30,6 +30,7 @@ type Job struct {
 	Volume  string // the root this job brings to the Pi
 	To      PiName // move: where the server goes to
 	Size    int64  // resize: bytes
+	Server  string // that it is for, "" = none
 	State   JobState
 	Step    int // index into Steps of the one running or to run next
 	Steps   []Step

@@ -86,6 +86,9 @@ type Pi struct {
 	FormerImage string
 	// Rescue makes it boot the small system in memory instead of its root.
 	Rescue bool
+	Memory int // MB, as the board told; 0 = not known
+	// Exam makes it boot the examination system.
+	Exam bool
 }
 
 // Rented tells whether a customer has this Pi.
@@ -101,6 +104,23 @@ type Server struct {
 	Address netip.Prefix
 	Gateway netip.Addr
 	Disk    int64 // bytes that its root may hold, 0 = as its image
+
+	// What follows is of servers that were ordered; one of the configuration has
+	// none of it.
+	Account string
+	State   ServerState
+	Wish    Spec
+	Image   string
+	DiskGB  int
+	Number  int       // its place in the pool of addresses and ports, from 1; 0 = none
+	SSHPort int       // of the IPv4 proxy, 0 = none
+	Price   Pence     // a month
+	Task    int64     // its order's job
+	Placed  time.Time // when it came to the Pi that it is on
+	Created time.Time
+	Live    time.Time // zero = not yet
+	Ended   time.Time
+	Note    string // why it failed
 }
 
 // Switch is a PoE switch as the rack is wired.
@@ -142,6 +162,9 @@ type Volume struct {
 	HostKeys []HostKey // of its SSH server, as picloud made them
 	// RescueKeys are of the small system that had it mounted last.
 	RescueKeys []HostKey
+	// Server is the released one that a former root is kept for, "" = it is a
+	// Pi's former root.
+	Server string
 }
 
 // HostKey is the public half of what an SSH server proves itself by.
@@ -157,4 +180,5 @@ type Layout struct {
 	Pis      []Pi // Life, Server, Volume and Image are first values; what is stored wins
 	Servers  []Server
 	Images   []Image
+	Rules    Rules
 }

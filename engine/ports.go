@@ -21,11 +21,16 @@ type State struct {
 	Open    []AuditRow // not ended
 	// Operators have no Fingerprint of their keys when they are loaded.
 	Operators []Operator
+	Accounts  []Account
+	APIKeys   []APIKey
+	Webhooks  []Webhook
+	Onces     []OnceRow
 	LastID    LastIDs
+	Billed    time.Time // of the newest row of the ledger
 }
 
 // LastIDs are the highest numbers ever given, so that none is given twice.
-type LastIDs struct{ Job, Boot, Audit, Log int64 }
+type LastIDs struct{ Job, Boot, Audit, Log, Ledger, Notice int64 }
 
 // Changes is what one turn of the loop has to make lasting. An Inventory saves
 // all of it or nothing. Rows are whole and replace the row with their key.
@@ -46,13 +51,26 @@ type Changes struct {
 	Operators []Operator
 	// RemoveOperators are names of operators who are none any more.
 	RemoveOperators []string
+	Accounts        []Account
+	APIKeys         []APIKey
+	Webhooks        []Webhook
+	// RemoveWebhooks are IDs of webhooks that are no more; what was on its way to
+	// them is dropped.
+	RemoveWebhooks []string
+	Onces          []OnceRow
+	// ForgetOnces removes those that are older.
+	ForgetOnces time.Time
+	Ledger      []LedgerRow // appended
+	Notices     []Notice    // appended
+	Deliveries  []Delivery  // inserted
 }
 
 // Empty tells whether there is nothing to save.
 func (c *Changes) Empty() bool {
 	return len(c.Switches)+len(c.Pis)+len(c.RemovePis)+len(c.Servers)+len(c.Images)+len(c.Volumes)+
 		len(c.Jobs)+len(c.Boots)+len(c.Events)+len(c.Audit)+len(c.Log)+len(c.Ports)+
-		len(c.Operators)+len(c.RemoveOperators) == 0
+		len(c.Operators)+len(c.RemoveOperators)+len(c.Accounts)+len(c.APIKeys)+len(c.Webhooks)+len(c.RemoveWebhooks)+
+		len(c.Onces)+len(c.Ledger)+len(c.Notices)+len(c.Deliveries) == 0 && c.ForgetOnces.IsZero()
 }
 
 // BootLine is a BootEvent on its way to the store.
@@ -85,6 +103,12 @@ type Inventory interface {
 	Audit(ctx context.Context, before int64, limit int) ([]AuditRow, error)
 	// Jobs returns jobs older than before (0 = the newest), newest first.
 	Jobs(ctx context.Context, before int64, limit int) ([]Job, error)
+	// Job returns a job, ErrNotFound if there is none of that number.
+	Job(ctx context.Context, id int64) (Job, error)
+	// Notices returns those of an account ("" = all) after a number, oldest first.
+	Notices(ctx context.Context, account string, after int64, limit int) ([]Notice, error)
+	// Ledger returns all rows of an account ("" = all) before a time, oldest first.
+	Ledger(ctx context.Context, account string, before time.Time) ([]LedgerRow, error)
 }
 
 // Power switches ports. Implementations serialise writes per switch and read
@@ -102,6 +126,9 @@ type Roots interface {
 	// Personalise writes what is the own of whoever has the Pi, and returns
 	// the SSH host keys that the root has.
 	Personalise(ctx context.Context, volume string, who Person) ([]HostKey, error)
+	// Keys makes keys those that may log in to a root, also while it runs, and
+	// changes nothing else in it.
+	Keys(ctx context.Context, volume string, keys []string) error
 	// Publish exports volume to the Pi's address and withdraws any other
 	// export of that Pi. It returns the export as people know it.
 	Publish(ctx context.Context, pi Pi, volume string) (export string, err error)

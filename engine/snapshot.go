@@ -85,6 +85,7 @@ type PiView struct {
 	Port       PortID
 	Segment    Segment
 	Model      Model
+	Memory     int // MB, 0 = not known
 	Serial     uint32
 	MAC        MAC
 	Addr       netip.Addr
@@ -148,6 +149,9 @@ type JobView struct {
 	Since   time.Time
 	Ended   time.Time
 	Error   string
+	Server  string // that it is for, "" = none
+	Owner   string // whose that is
+	Waits   string // why it has not begun, "" = it has
 }
 
 // BootTable is what DHCP, TFTP and NFS answer from: an immutable value behind
@@ -168,6 +172,7 @@ type BootEntry struct {
 	Image   string
 	Host    string
 	Rescue  bool // it boots the small system in memory
+	Exam    bool // it boots the examination system
 	Allowed bool // its life-cycle lets it boot
 }
 
