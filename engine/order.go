@@ -156,6 +156,9 @@ type Desk interface {
 	// Ledger returns the rows of an account up to a time, oldest first. account
 	// "" = all.
 	Ledger(ctx context.Context, account string, until time.Time) ([]LedgerRow, error)
+	// Billed is the time before which the ledger has all its rows. No row to come
+	// is before it, so that what is counted up to it stays.
+	Billed() time.Time
 	// Boots returns the boots of a Pi, newest first; see Inventory.
 	Boots(ctx context.Context, pi PiName, limit int) ([]Boot, error)
 }
