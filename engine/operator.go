@@ -44,7 +44,7 @@ func ParseOperatorKey(line string) (OperatorKey, error) {
 	const longest = 8192 // sshd's own limit
 	line = strings.TrimSpace(line)
 	words := strings.SplitN(line, " ", 3)
-	if len(line) > longest || printable(line) != line && len(line) < 200 || strings.ContainsAny(line, "\r\n\x00") || len(words) < 2 {
+	if len(line) > longest || strings.ContainsFunc(line, unprintable) || len(words) < 2 {
 		return OperatorKey{}, ErrKey
 	}
 	blob, err := base64.StdEncoding.DecodeString(words[1])
@@ -56,6 +56,36 @@ func ParseOperatorKey(line string) (OperatorKey, error) {
 	}
 	sum := sha256.Sum256(blob)
 	return OperatorKey{Line: line, Fingerprint: "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])}, nil
+}
+
+// MaxKeys are how many keys may log in to a server.
+const MaxKeys = 100
+
+// ParseKeys reads the keys that may log in to a server: one a line, the lines
+// ended by LF or CR LF (the hosted-Pi API's form), each as ParseOperatorKey has
+// it. Empty lines and keys that came before are left out.
+func ParseKeys(text string) ([]string, error) {
+	var keys []string
+	count, seen := 0, map[string]bool{}
+	for line := range strings.SplitSeq(text, "\n") {
+		line = strings.TrimSuffix(line, "\r")
+		if strings.TrimSpace(line) == "" {
+			continue
+		}
+		count++
+		k, err := ParseOperatorKey(line)
+		if err != nil {
+			return nil, fmt.Errorf("key %d: %w", count, err)
+		}
+		if !seen[k.Fingerprint] {
+			seen[k.Fingerprint] = true
+			keys = append(keys, k.Line)
+		}
+		if len(keys) > MaxKeys {
+			return nil, fmt.Errorf("more than %d keys: %w", MaxKeys, ErrTooMany)
+		}
+	}
+	return keys, nil
 }
 
 // blobType reads a key's blob: strings, each behind its length, and nothing

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -30,11 +31,37 @@ func TestParseOperatorKey(t *testing.T) {
 		"escape":          {keyOne + "\x1b[2J", false},
 		"nothing":         {"", false},
 		"long":            {keyOne + strings.Repeat("x", 9000), false},
+		"long escape":     {keyOne + strings.Repeat("x", 200) + "\x1b[2J", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k, err := ParseOperatorKey(c.line)
 			if (err == nil) != c.ok || !c.ok && !errors.Is(err, ErrKey) {
 				t.Errorf("%+v, %v", k, err)
+			}
+		})
+	}
+}
+
+// What customers send as the keys of a server: several, by line.
+func TestParseKeys(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		want []string
+		err  error
+	}{
+		"nothing":         {"", nil, nil},
+		"one":             {keyOne, []string{keyOne}, nil},
+		"CR LF":           {keyOne + "\r\n" + keyTwo + "\r\n", []string{keyOne, keyTwo}, nil},
+		"LF, empty lines": {"\n" + keyOne + "\n\n \n" + keyTwo, []string{keyOne, keyTwo}, nil},
+		"the same twice":  {keyOne + "\n" + strings.Replace(keyOne, "alice", "a2", 1), []string{keyOne}, nil},
+		"lone CR":         {keyOne + "\r" + keyTwo, nil, ErrKey},
+		"options":         {keyOne + "\n" + `command="sh" ` + keyTwo, nil, ErrKey},
+		"comment line":    {"# mine\n" + keyOne, nil, ErrKey},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := ParseKeys(c.text)
+			if !slices.Equal(got, c.want) || !errors.Is(err, c.err) {
+				t.Errorf("%q, %v", got, err)
 			}
 		})
 	}

@@ -188,13 +188,19 @@ func (p *piState) jobID() int64 {
 	return p.job.ID
 }
 
+// unprintable tells control characters, those of terminals' escapes among them,
+// and what is no UTF-8.
+func unprintable(c rune) bool {
+	return c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 || c == 0xfffd
+}
+
 // printable makes hostile text fit for a line on a terminal: control and
 // escape characters become "?", and it is cut to a line's length.
 func printable(s string) string {
 	const longest = 200
 	clean := []rune(nil)
 	for i, c := range s {
-		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 || c == 0xfffd {
+		if unprintable(c) {
 			if clean == nil {
 				clean = []rune(s[:i])
 			}
