@@ -45,3 +45,10 @@ type Delivery struct {
 	Error    string    // why the last attempt failed, "" = it did not
 	Done     time.Time // when it was taken, zero = it was not
 }
+
+// Sending is a delivery with what is sent, and where to.
+type Sending struct {
+	Delivery Delivery
+	Notice   Notice
+	Webhook  Webhook
+}

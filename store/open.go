@@ -20,8 +20,9 @@ import (
 
 // Bounds that Options can change.
 const (
-	DefaultKeepBoots = 50      // of each Pi
-	DefaultKeepLog   = 100_000 // lines
+	DefaultKeepBoots   = 50      // of each Pi
+	DefaultKeepLog     = 100_000 // lines
+	DefaultKeepNotices = 100_000
 )
 
 // readers is how many reads can be under way at once; more wait.
@@ -33,10 +34,11 @@ const slowSave = 250 * time.Millisecond
 
 // Options of Open; the zero value is fit for use.
 type Options struct {
-	Log       *slog.Logger     // nil = discard
-	Now       func() time.Time // nil = time.Now; only measures how long a Save takes
-	KeepBoots int              // boots kept of each Pi, 0 = DefaultKeepBoots
-	KeepLog   int              // log lines kept, 0 = DefaultKeepLog
+	Log         *slog.Logger     // nil = discard
+	Now         func() time.Time // nil = time.Now; only measures how long a Save takes
+	KeepBoots   int              // boots kept of each Pi, 0 = DefaultKeepBoots
+	KeepLog     int              // log lines kept, 0 = DefaultKeepLog
+	KeepNotices int              // notices kept, 0 = DefaultKeepNotices
 }
 
 func (o Options) withDefaults() Options {
@@ -51,6 +53,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.KeepLog <= 0 {
 		o.KeepLog = DefaultKeepLog
+	}
+	if o.KeepNotices <= 0 {
+		o.KeepNotices = DefaultKeepNotices
 	}
 	return o
 }

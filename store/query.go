@@ -48,6 +48,7 @@ var (
 		"WHERE state IN ('queued', 'running') ORDER BY id", "p.id, c.seq")
 	pageOfJobs = joined(jobs, steps, "job",
 		"WHERE id < ? ORDER BY id DESC LIMIT ?", "p.id DESC, c.seq")
+	oneJob      = joined(jobs, steps, "job", "WHERE id = ?", "c.seq")
 	pageOfBoots = joined(boots, bootEvents, "boot",
 		"WHERE pi = ? ORDER BY id DESC LIMIT ?", "p.id DESC, c.seq")
 )

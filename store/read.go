@@ -37,6 +37,7 @@ func load(ctx context.Context, tx *sql.Tx, st *engine.State) error {
 		func() error { return listJobs(ctx, tx, &st.Jobs, openJobs) },
 		func() error { return list(ctx, tx, &st.Open, audit, "WHERE ended IS NULL ORDER BY id") },
 		func() error { return loadOperators(ctx, tx, st) },
+		func() error { return loadOrders(ctx, tx, st) },
 		func() error { return lastIDs(ctx, tx, &st.LastID) },
 	}
 	for _, part := range parts {
@@ -109,15 +110,24 @@ func loadVolumes(ctx context.Context, tx *sql.Tx, st *engine.State) error {
 }
 
 // lastIDs needs no counter beside the rows, but in a database that was restored
-// (id_floors): pruning takes old boots and lines, and the newest of each is
-// always kept.
+// (id_floors): pruning takes old boots, lines and notices, and the newest of
+// each is always kept.
 func lastIDs(ctx context.Context, tx *sql.Tx, last *engine.LastIDs) error {
-	const max = `SELECT
-		max(ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT id FROM id_floors WHERE of = 'jobs'), 0)),
-		max(ifnull((SELECT max(id) FROM boots), 0), ifnull((SELECT id FROM id_floors WHERE of = 'boots'), 0)),
-		max(ifnull((SELECT max(id) FROM audit), 0), ifnull((SELECT id FROM id_floors WHERE of = 'audit'), 0)),
-		ifnull((SELECT max(id) FROM log), 0)`
-	return tx.QueryRowContext(ctx, max).Scan(&last.Job, &last.Boot, &last.Audit, &last.Log)
+	const newest = "max(ifnull((SELECT max(id) FROM %[1]s), 0), ifnull((SELECT id FROM id_floors WHERE of = '%[1]s'), 0))"
+	for of, to := range numbers(last) {
+		if err := tx.QueryRowContext(ctx, "SELECT "+fmt.Sprintf(newest, of)).Scan(to); err != nil {
+			return err
+		}
+	}
+	return tx.QueryRowContext(ctx, "SELECT ifnull((SELECT max(id) FROM log), 0)").Scan(&last.Log)
+}
+
+// numbers are those that are never given again, by their tables: what was named
+// by them may be outside of the database. Those of log lines are not.
+func numbers(last *engine.LastIDs) map[string]*int64 {
+	return map[string]*int64{
+		"jobs": &last.Job, "boots": &last.Boot, "audit": &last.Audit, "ledger": &last.Ledger, "notices": &last.Notice,
+	}
 }
 
 // Ports returns the last change of every port, by switch and port: what is

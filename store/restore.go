@@ -19,9 +19,9 @@ import (
 // At every moment one of the two is at path: a crash leaves no picloud that
 // starts with an empty inventory.
 //
-// New jobs, boots and audit rows have numbers far above those of both, since
-// volumes and outside records are named by numbers that the copy knows nothing
-// of. Errors: ErrInUse, and those of Verify.
+// New jobs, boots, audit rows, rows of the ledger and notices have numbers far
+// above those of both, since volumes and outside records are named by numbers
+// that the copy knows nothing of. Errors: ErrInUse, and those of Verify.
 func Restore(ctx context.Context, file, path string) (aside string, err error) {
 	if aside, err = restore(ctx, file, path, time.Now()); err != nil {
 		return "", fmt.Errorf("store: restore %s from %s: %w", path, file, explain(err))
@@ -138,10 +138,9 @@ func raiseFloors(ctx context.Context, path string, f former, now time.Time) erro
 			unread = now.Unix()
 		}
 		const put = "INSERT INTO id_floors (of, id) VALUES (?, ?) ON CONFLICT (of) DO UPDATE SET id = excluded.id"
-		for of, last := range map[string]int64{
-			"jobs": max(own.Job, f.last.Job), "boots": max(own.Boot, f.last.Boot), "audit": max(own.Audit, f.last.Audit),
-		} {
-			if _, err := db.ExecContext(ctx, put, of, max(last+floorStep, unread)); err != nil {
+		former := numbers(&f.last)
+		for of, last := range numbers(&own) {
+			if _, err := db.ExecContext(ctx, put, of, max(*last+floorStep, *former[of]+floorStep, unread)); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"picloud/engine"
 )
@@ -17,7 +18,13 @@ const (
 	dropSteps    = "DELETE FROM steps WHERE job = ? AND seq >= ?"
 	pruneBoots   = "DELETE FROM boots WHERE pi = ?1 AND id <= " +
 		"(SELECT id FROM boots WHERE pi = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)"
-	pruneLog = "DELETE FROM log WHERE id <= (SELECT max(id) FROM log) - ?"
+	pruneLog     = "DELETE FROM log WHERE id <= (SELECT max(id) FROM log) - ?"
+	pruneNotices = "DELETE FROM notices WHERE id <= (SELECT max(id) FROM notices) - ? AND NOT EXISTS " +
+		"(SELECT 1 FROM deliveries WHERE notice = notices.id AND next IS NOT NULL)"
+	leaveServer = "UPDATE pis SET server = NULL WHERE name = ?1 AND server IS NOT ?2"
+	leaveNumber = "UPDATE servers SET number = 0 WHERE name = ?1 AND number <> 0 AND (number, address, ssh_port) <> (?2, ?3, ?4)"
+	dropWebhook = "DELETE FROM webhooks WHERE id = ?"
+	forgetOnces = "DELETE FROM onces WHERE time < ?"
 )
 
 // statements lists all that Save runs, to be prepared once.
@@ -27,7 +34,9 @@ func statements() []string {
 		operators.upsert, dropOperator, dropOpKeys, operatorKeys.insert,
 		images.upsert, volumes.upsert, dropHostKeys, hostKeys.insert, jobs.upsert, steps.upsert, dropSteps,
 		boots.upsert, bootEvents.insert, audit.upsert, logLines.insert, ports.upsert,
-		pruneBoots, pruneLog,
+		accounts.upsert, apiKeys.upsert, webhooks.upsert, dropWebhook, onces.upsert, forgetOnces,
+		ledger.insert, notices.insert, deliveries.insert, saveDelivery,
+		leaveServer, leaveNumber, pruneBoots, pruneLog, pruneNotices,
 	}
 }
 
@@ -40,6 +49,12 @@ func statements() []string {
 // again, to change a closed audit row, or to change more of an open one than
 // its end. Boots beyond Options.KeepBoots of their Pi are removed, and log
 // lines whose number is Options.KeepLog below the newest or more.
+//
+// A server is on one Pi at most, and a number, address and port of the pool is
+// one server's; within one Save they may change hands in any order. Rows of the
+// ledger and notices are never changed, and the ledger says of each server that
+// it begins, may change, and ends. Notices beyond Options.KeepNotices are
+// removed, but not before they were sent.
 //
 // Errors: ErrFull, ErrInUse, ErrCorrupt, ErrClosed, ctx's cause; others name the
 // row.
@@ -77,7 +92,8 @@ func (s *Store) save(ctx context.Context, c *engine.Changes) error {
 // a power cut that takes the last of them has stopped what they tell of too.
 func syncFor(c *engine.Changes) syncMode {
 	acts := len(c.Switches) + len(c.Pis) + len(c.RemovePis) + len(c.Servers) + len(c.Images) +
-		len(c.Volumes) + len(c.Jobs) + len(c.Audit) + len(c.Operators) + len(c.RemoveOperators)
+		len(c.Volumes) + len(c.Jobs) + len(c.Audit) + len(c.Operators) + len(c.RemoveOperators) +
+		len(c.Accounts) + len(c.APIKeys) + len(c.Webhooks) + len(c.RemoveWebhooks) + len(c.Onces) + len(c.Ledger)
 	if acts > 0 {
 		return syncFull
 	}
@@ -87,13 +103,11 @@ func syncFor(c *engine.Changes) syncMode {
 // fill writes all rows of c, in the order of its fields.
 func (s *Store) fill(b *batch, c *engine.Changes) {
 	put(b, switches, switches.upsert, c.Switches)
-	put(b, pis, pis.upsert, c.Pis)
+	putPis(b, c)
 	for _, name := range c.RemovePis {
 		b.do("remove pi "+string(name), dropPi, string(name))
 	}
-	for i := range c.Servers {
-		putServer(b, &c.Servers[i])
-	}
+	putServers(b, c.Servers)
 	put(b, images, images.upsert, c.Images)
 	for i := range c.Volumes {
 		putVolume(b, &c.Volumes[i])
@@ -112,7 +126,69 @@ func (s *Store) fill(b *batch, c *engine.Changes) {
 	for _, name := range c.RemoveOperators {
 		b.do("remove operator "+name, dropOperator, name)
 	}
+	fillOrders(b, c)
 	s.prune(b, c)
+}
+
+func fillOrders(b *batch, c *engine.Changes) {
+	put(b, accounts, accounts.upsert, c.Accounts)
+	put(b, apiKeys, apiKeys.upsert, c.APIKeys)
+	put(b, webhooks, webhooks.upsert, c.Webhooks)
+	for _, id := range c.RemoveWebhooks {
+		b.do("remove webhook "+id, dropWebhook, id)
+	}
+	put(b, onces, onces.upsert, c.Onces)
+	if !c.ForgetOnces.IsZero() {
+		b.do("forget idempotency keys", forgetOnces, moment{&c.ForgetOnces})
+	}
+	put(b, ledger, ledger.insert, c.Ledger)
+	put(b, notices, notices.insert, c.Notices)
+	put(b, deliveries, deliveries.insert, c.Deliveries)
+}
+
+// putPis writes Pis. SQLite checks at each row that no server is on two of them:
+// the rows as they will be at the end are written, and before that each Pi that
+// changes its server leaves the one that it has, so that they may change hands
+// in any order.
+func putPis(b *batch, c *engine.Changes) {
+	last := lastOf(c.Pis, func(p *engine.Pi) engine.PiName { return p.Name })
+	for i := range last {
+		b.do("server of pi "+string(last[i].Name), leaveServer, string(last[i].Name), optional{&last[i].Server})
+	}
+	for _, name := range c.RemovePis {
+		b.do("server of pi "+string(name), leaveServer, string(name), nil)
+	}
+	put(b, pis, pis.upsert, last)
+}
+
+// putServers writes servers, and lets their places in the pool change hands as
+// putPis does servers.
+func putServers(b *batch, list []engine.Server) {
+	last := lastOf(list, func(s *engine.Server) string { return s.Name })
+	for i := range last {
+		s := &last[i]
+		b.do("number of server "+s.Name, leaveNumber, s.Name, s.Number, prefix{&s.Address}, s.SSHPort)
+	}
+	for i := range last {
+		putServer(b, &last[i])
+	}
+}
+
+// lastOf drops rows that a later one with the same key replaces.
+func lastOf[R any, K comparable](rows []R, key func(*R) K) []R {
+	if len(rows) < 2 {
+		return rows
+	}
+	seen := make(map[K]bool, len(rows))
+	var kept []R
+	for i := len(rows) - 1; i >= 0; i-- {
+		if k := key(&rows[i]); !seen[k] {
+			seen[k] = true
+			kept = append(kept, rows[i])
+		}
+	}
+	slices.Reverse(kept)
+	return kept
 }
 
 // put writes rows with one of the table's statements.
@@ -173,8 +249,8 @@ func putJob(b *batch, j *engine.Job) {
 	b.do("steps", dropSteps, j.ID, len(j.Steps))
 }
 
-// prune removes what came to be too much by this Save. Audit and jobs are never
-// pruned.
+// prune removes what came to be too much by this Save. Audit, ledger and jobs are
+// never pruned.
 func (s *Store) prune(b *batch, c *engine.Changes) {
 	done := map[engine.PiName]bool{}
 	for i := range c.Boots {
@@ -187,5 +263,8 @@ func (s *Store) prune(b *batch, c *engine.Changes) {
 		// By number, which a key finds at once; counting lines would read them
 		// all at every Save.
 		b.do("prune log", pruneLog, s.opts.KeepLog)
+	}
+	if len(c.Notices) > 0 {
+		b.do("prune notices", pruneNotices, s.opts.KeepNotices)
 	}
 }

@@ -78,12 +78,21 @@ func portRow(p *engine.PortRow) []any {
 }
 
 var servers = newTable("server", "servers", "name",
-	"owner address gateway disk", serverRow)
+	"owner address gateway disk account state wish_model wish_memory wish_cpu wish_nic image disk_gb "+
+		"number ssh_port price task placed created live ended note", serverRow)
 
 func serverRow(s *engine.Server) []any {
-	return []any{
+	return append([]any{
 		text[string]{&s.Name}, text[string]{&s.Owner}, prefix{&s.Address}, addr{&s.Gateway}, number[int64]{&s.Disk},
-	}
+		optional{&s.Account}, text[engine.ServerState]{&s.State},
+	}, append(specRow(&s.Wish),
+		text[string]{&s.Image}, number[int]{&s.DiskGB}, number[int]{&s.Number}, number[int]{&s.SSHPort},
+		number[engine.Pence]{&s.Price}, number[int64]{&s.Task}, moment{&s.Placed}, moment{&s.Created},
+		moment{&s.Live}, moment{&s.Ended}, text[string]{&s.Note})...)
+}
+
+func specRow(s *engine.Spec) []any {
+	return []any{number[int]{&s.Model}, number[int]{&s.Memory}, number[int]{&s.CPU}, number[int]{&s.NIC}}
 }
 
 var serverKeys = newTable("server key", "server_keys", "server seq",
@@ -118,7 +127,7 @@ func imageRow(i *engine.Image) []any {
 }
 
 var pis = newTable("pi", "pis", "name",
-	"segment interface server_addr addr switch port model serial mac life note server power volume former image former_image rescue", piRow)
+	"segment interface server_addr addr switch port model serial mac life note server power volume former image former_image rescue memory exam", piRow)
 
 func piRow(p *engine.Pi) []any {
 	s := &p.Segment
@@ -129,17 +138,18 @@ func piRow(p *engine.Pi) []any {
 		text[engine.Model]{&p.Model}, number[uint32]{&p.Serial}, mac{&p.MAC},
 		text[engine.Life]{&p.Life}, text[string]{&p.Note}, optional{&p.Server}, flag{&p.Power},
 		text[string]{&p.Volume}, text[string]{&p.Former}, text[string]{&p.Image}, text[string]{&p.FormerImage},
-		flag{&p.Rescue},
+		flag{&p.Rescue}, number[int]{&p.Memory}, flag{&p.Exam},
 	}
 }
 
 var volumes = newTable("volume", "volumes", "name",
-	"pi image state created changed size", volumeRow)
+	"pi image state created changed size server", volumeRow)
 
 func volumeRow(v *engine.Volume) []any {
 	return []any{
 		text[string]{&v.Name}, text[engine.PiName]{&v.Pi}, text[string]{&v.Image},
 		text[engine.VolumeState]{&v.State}, moment{&v.Created}, moment{&v.Changed}, number[int64]{&v.Size},
+		text[string]{&v.Server},
 	}
 }
 
@@ -168,7 +178,7 @@ func hostKeyRow(k *hostKey) []any {
 }
 
 var jobs = newTable("job", "jobs", "id",
-	"batch audit verb pi actor image volume state step error created started ended dest size", jobRow)
+	"batch audit verb pi actor image volume state step error created started ended dest size server", jobRow)
 
 func jobRow(j *engine.Job) []any {
 	return []any{
@@ -176,6 +186,7 @@ func jobRow(j *engine.Job) []any {
 		text[engine.PiName]{&j.Pi}, text[string]{&j.Actor}, text[string]{&j.Image}, text[string]{&j.Volume},
 		text[engine.JobState]{&j.State}, number[int]{&j.Step}, text[string]{&j.Error},
 		moment{&j.Created}, moment{&j.Started}, moment{&j.Ended}, text[engine.PiName]{&j.To}, number[int64]{&j.Size},
+		text[string]{&j.Server},
 	}
 }
 

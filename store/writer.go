@@ -79,15 +79,24 @@ type batch struct {
 	err error
 }
 
-// exec runs a prepared statement.
-func (b *batch) exec(statement string, args ...any) error {
+// run runs a prepared statement, if there was no error before, and returns how
+// many rows it changed.
+func (b *batch) run(statement string, args ...any) (int64, error) {
 	if b.err == nil {
 		b.err = context.Cause(b.ctx)
 	}
 	if b.err != nil {
-		return nil
+		return 0, nil
 	}
-	_, err := b.w.prepared[statement].ExecContext(context.Background(), args...)
+	result, err := b.w.prepared[statement].ExecContext(context.Background(), args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+func (b *batch) exec(statement string, args ...any) error {
+	_, err := b.run(statement, args...)
 	return err
 }
 
@@ -124,18 +133,26 @@ func (w *writer) transaction(ctx context.Context, mode syncMode, fill func(*batc
 	return err
 }
 
-// commit ends the transaction, or says which row broke a foreign key. Those
-// that are checked at the commit are the servers of Pis.
+// lateKeys are the foreign keys that are checked at the commit, with what breaks
+// them.
+var lateKeys = []struct{ text, broken string }{
+	{"pi %s: server %s is not stored: %w",
+		"SELECT name, server FROM pis WHERE server NOT IN (SELECT name FROM servers) LIMIT 1"},
+	{"server %s: account %s is not stored: %w",
+		"SELECT name, account FROM servers WHERE account NOT IN (SELECT name FROM accounts) LIMIT 1"},
+}
+
+// commit ends the transaction, or says which row broke a foreign key.
 func (w *writer) commit() error {
 	err := w.say("COMMIT")
 	if err == nil {
 		return nil
 	}
-	var pi, server string
-	row := w.conn.QueryRowContext(context.Background(),
-		"SELECT name, server FROM pis WHERE server NOT IN (SELECT name FROM servers) LIMIT 1")
-	if row.Scan(&pi, &server) == nil {
-		return fmt.Errorf("pi %s: server %s is not stored: %w", pi, server, err)
+	for _, k := range lateKeys {
+		var row, names string
+		if w.conn.QueryRowContext(context.Background(), k.broken).Scan(&row, &names) == nil {
+			return fmt.Errorf(k.text, row, names, err)
+		}
 	}
 	return err
 }
