@@ -27,10 +27,14 @@ type memory struct {
 	events  []BootLine
 	saves   []Changes
 	wrong   []string // states that must never be stored
+	sold    sold
 }
 
 func newMemory() *memory {
-	return &memory{pis: map[PiName]Pi{}, volumes: map[string]Volume{}, jobs: map[int64]Job{}, audit: map[int64]AuditRow{}, left: -1}
+	return &memory{
+		pis: map[PiName]Pi{}, volumes: map[string]Volume{}, jobs: map[int64]Job{}, audit: map[int64]AuditRow{}, left: -1,
+		sold: newSold(),
+	}
 }
 
 // failAfter lets n more saves succeed, -1 = all.
@@ -64,6 +68,7 @@ func (m *memory) Load(context.Context) (State, error) {
 			s.Open = append(s.Open, a)
 		}
 	}
+	m.sold.load(&s)
 	return s, nil
 }
 
@@ -95,7 +100,8 @@ func (m *memory) Save(_ context.Context, c Changes) error {
 	}
 	m.log = append(m.log, c.Log...)
 	m.events = append(m.events, c.Events...)
-	m.wrong = append(m.wrong, m.mistakes()...)
+	m.sold.save(&c)
+	m.wrong = append(m.wrong, slices.Concat(m.mistakes(), m.sold.mistakes())...)
 	return nil
 }
 
@@ -366,6 +372,16 @@ func (b *bench) Personalise(_ context.Context, volume string, who Person) ([]Hos
 	defer b.mu.Unlock()
 	b.roots[volume] = who
 	return []HostKey{{Type: "ssh-ed25519", Fingerprint: "SHA256:" + volume}}, nil
+}
+
+func (b *bench) Keys(_ context.Context, volume string, keys []string) error {
+	b.note("keys %s", volume)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	who := b.roots[volume]
+	who.Keys = keys
+	b.roots[volume] = who
+	return b.fails["keys"]
 }
 
 func (b *bench) Grow(_ context.Context, volume string, size int64) error {

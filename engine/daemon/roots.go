@@ -217,6 +217,15 @@ func (r *roots) Personalise(ctx context.Context, name string, who engine.Person)
 	return record.HostKeys, err
 }
 
+// Keys is engine.Roots'.
+func (r *roots) Keys(_ context.Context, name string, keys []string) error {
+	dir, err := r.volumes.Path(name)
+	if err != nil {
+		return err
+	}
+	return rootfs.SetKeys(dir, keys)
+}
+
 func (r *roots) makeBootable(ctx context.Context, dir, host string) (bootRecord, error) {
 	made, err := netbootable.Apply(ctx, dir, netbootable.Options{HostKeys: true, Comment: host})
 	if err != nil {

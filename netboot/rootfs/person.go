@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
-	"strings"
 
 	"picloud/netboot/rootfs/internal/edit"
 )
@@ -50,13 +49,8 @@ func (p Person) Validate() error {
 	if err := checkHostname(p.Hostname); err != nil {
 		return fmt.Errorf("%w: host name %.70q: %w", ErrInvalidPerson, p.Hostname, err)
 	}
-	if len(p.AuthorizedKeys) > maxKeys {
-		return fmt.Errorf("%w: %d keys, at most %d", ErrInvalidPerson, len(p.AuthorizedKeys), maxKeys)
-	}
-	for i, k := range p.AuthorizedKeys {
-		if _, err := checkKey(k); err != nil {
-			return fmt.Errorf("%w: key %d: %w", ErrInvalidPerson, i+1, err)
-		}
+	if err := checkKeys(p.AuthorizedKeys); err != nil {
+		return err
 	}
 	if err := p.Network.check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrInvalidPerson, err)
@@ -113,13 +107,8 @@ func personalise(root *os.Root, p Person) error {
 	if err := findZone(root, p.TimeZone); err != nil {
 		return err
 	}
-	for _, d := range []struct {
-		name string
-		mode fs.FileMode
-	}{{"etc", 0o755}, {"root", 0o700}, {"root/.ssh", 0o700}} {
-		if err := edit.Dir(root, d.name, d.mode); err != nil {
-			return err
-		}
+	if err := edit.Dir(root, "etc", 0o755); err != nil {
+		return err
 	}
 	for _, f := range []struct {
 		name    string
@@ -129,13 +118,15 @@ func personalise(root *os.Root, p Person) error {
 		{"etc/hostname", 0o644, []byte(p.Hostname + "\n")},
 		{"etc/hosts", 0o644, hosts(edit.Read(root, "etc/hosts", maxHosts), p.Hostname)},
 		{"etc/machine-id", 0o444, nil},
-		{"root/.ssh/authorized_keys", 0o600, keyFile(p.AuthorizedKeys)},
 	} {
 		if err := edit.File(root, f.name, f.mode, f.content); err != nil {
 			return err
 		}
 	}
-	for _, step := range []func(*os.Root, Person) error{writeFirstUser, writeNetwork, writeResolvers, writeZone} {
+	if err := writeKeys(root, p.AuthorizedKeys); err != nil {
+		return err
+	}
+	for _, step := range []func(*os.Root, Person) error{writeNetwork, writeResolvers, writeZone} {
 		if err := step(root, p); err != nil {
 			return err
 		}
@@ -147,12 +138,7 @@ func personalise(root *os.Root, p Person) error {
 			return err
 		}
 	}
-	for _, d := range []string{"etc", "root/.ssh", "root"} {
-		if err := edit.Sync(root, d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return edit.Sync(root, "etc")
 }
 
 // hosts returns old with one 127.0.1.1 line (hosts(5), Debian's habit), for
@@ -171,14 +157,4 @@ func hosts(old []byte, name string) []byte {
 	}
 	fmt.Fprintf(&b, "127.0.1.1\t%s\n", name)
 	return b.Bytes()
-}
-
-// keyFile is the content of authorized_keys. The keys have been checked.
-func keyFile(keys []string) []byte {
-	var b strings.Builder
-	for _, k := range keys {
-		k, _ = checkKey(k)
-		b.WriteString(k + "\n")
-	}
-	return []byte(b.String())
 }

@@ -1,14 +1,9 @@
 package rootfs
 
 import (
-	"errors"
-	"io/fs"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
-
-	"picloud/netboot/rootfs/internal/edit"
 )
 
 // user is one line of passwd(5).
@@ -46,24 +41,4 @@ func firstUser(passwd []byte) (user, bool) {
 		}
 	}
 	return first, first.uid != 0
-}
-
-// writeFirstUser gives the first user the same keys as root.
-func writeFirstUser(root *os.Root, p Person) error {
-	u, ok := firstUser(edit.Read(root, "etc/passwd", maxPasswd))
-	if !ok || isOutside(root, u.home+"/x") {
-		return nil
-	}
-	dir := u.home + "/.ssh"
-	if err := edit.Dir(root, dir, 0o700); err != nil {
-		return err
-	}
-	if err := edit.OwnedFile(root, dir+"/authorized_keys", 0o600, u.uid, u.gid, keyFile(p.AuthorizedKeys)); err != nil {
-		return err
-	}
-	// An ordinary user cannot give it away; then it stays theirs.
-	if err := root.Lchown(dir, u.uid, u.gid); err != nil && !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	return edit.Sync(root, dir)
 }

@@ -124,6 +124,18 @@ func (m *inventory) Audit(_ context.Context, before int64, limit int) ([]engine.
 
 func (m *inventory) Jobs(context.Context, int64, int) ([]engine.Job, error) { return nil, nil }
 
+func (m *inventory) Job(context.Context, int64) (engine.Job, error) {
+	return engine.Job{}, engine.ErrNotFound
+}
+
+func (m *inventory) Notices(context.Context, string, int64, int) ([]engine.Notice, error) {
+	return nil, nil
+}
+
+func (m *inventory) Ledger(context.Context, string, time.Time) ([]engine.LedgerRow, error) {
+	return nil, nil
+}
+
 func (m *inventory) auditRows() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -349,9 +361,10 @@ func (b *bench) Personalise(_ context.Context, volume string, _ engine.Person) (
 func (b *bench) Publish(_ context.Context, _ engine.Pi, volume string) (string, error) {
 	return "127.64.0.1:/" + volume, nil
 }
-func (b *bench) Withdraw(context.Context, engine.Pi) error { return nil }
-func (b *bench) Remove(context.Context, string) error      { return nil }
-func (b *bench) Grow(context.Context, string, int64) error { return nil }
+func (b *bench) Withdraw(context.Context, engine.Pi) error    { return nil }
+func (b *bench) Remove(context.Context, string) error         { return nil }
+func (b *bench) Grow(context.Context, string, int64) error    { return nil }
+func (b *bench) Keys(context.Context, string, []string) error { return nil }
 func (b *bench) Rescue(context.Context, engine.Pi, string, engine.Person) ([]engine.HostKey, error) {
 	return []engine.HostKey{{Type: "ssh-ed25519", Fingerprint: "SHA256:rescue"}}, nil
 }
