@@ -46,7 +46,7 @@ func (r *rack) checkAdopt(p *piState) error {
 // takeBoard leaves a place without the board that was moved from it.
 func (r *rack) takeBoard(home *piState, to PiName, actor string) {
 	what := home.MAC.String()
-	home.MAC, home.Serial, home.Model = MAC{}, 0, ModelUnknown
+	home.MAC, home.Serial, home.Model, home.Memory = MAC{}, 0, ModelUnknown, 0
 	if home.Life == LifeReady && !home.Rented() {
 		home.Life = LifeNew
 	}

@@ -49,6 +49,8 @@ func always(*piState) bool { return true }
 
 func inRescue(p *piState) bool { return p.Rescue }
 
+func inExam(p *piState) bool { return p.Exam }
+
 func says(format string, args ...func(*piState) any) func(*piState) string {
 	return func(p *piState) string {
 		values := make([]any, len(args))
@@ -173,6 +175,18 @@ var rules = []rule{
 		func(p *piState) bool { return p.facts.nfsRefused != "" },
 		says("its root was refused: %v", func(p *piState) any { return p.facts.nfsRefused }),
 		"check nfsroot= in its cmdline.txt against its export",
+	},
+	{
+		StageKernel, "exam-hang",
+		func(p *piState) bool { return p.Exam && p.facts.examined },
+		says("its burn-in began, and it was not heard of again"),
+		"swap the board; if it is a good one, look at its power and cooling",
+	},
+	{
+		StageKernel, "exam-silent",
+		inExam,
+		says("the examination system was served (%v), but it did not report", func(p *piState) any { return p.facts.kernel }),
+		"look at its console; if it is the network's driver that is missing, examine with another image",
 	},
 	{
 		StageKernel, "rescue-hang",

@@ -92,6 +92,8 @@ func (r *rack) check(verb Verb, cmd Command, t Target) (p, to *piState, err erro
 		to, err = r.moveTo(p, cmd.To)
 	case VerbAdopt:
 		err = r.checkAdopt(p)
+	case VerbExamine:
+		err = r.checkExam()
 	}
 	if err != nil {
 		return nil, nil, err
@@ -159,6 +161,7 @@ var lives = map[VerbName]func(*Pi) Life{
 func (r *rack) act(verb Verb, cmd Command, p, to *piState, batchID int64) int64 {
 	if verb.Name == VerbCancel {
 		audit := r.openAudit(verb.Name, cmd, p, p.job.ID)
+		p.exam.stopped = p.job.Verb == string(VerbExamine)
 		r.cancelJob(p.job, "cancelled by "+cmd.Actor.Name)
 		r.closeAudit(audit, "ok")
 		return 0
@@ -207,6 +210,8 @@ func (r *rack) prepareRoot(j *jobState, image string) {
 		j.Volume, j.Image = j.pi.Volume, j.pi.Image
 	case VerbUndo:
 		j.Volume, j.Image = j.pi.Former, j.pi.FormerImage
+	case VerbExamine:
+		j.Image = r.examImage()
 	case VerbReimage, verbDeploy, verbCommission:
 		j.Image = image
 		if image == "" {
@@ -226,23 +231,32 @@ func (r *rack) rootSize(p *piState) int64 {
 	return max(r.volumes[p.Volume].Size, r.servers[p.Server].Disk)
 }
 
-func (r *rack) adopt(cmd Command, p *piState) {
+// take makes the board that was heard at a place its own.
+func (r *rack) take(cmd Command, p *piState) {
 	audit := r.openAudit(VerbAdopt, cmd, p, 0)
 	d := p.other
 	if home := r.homeOf(d.MAC, p); home != nil {
 		r.takeBoard(home, p.Name, cmd.Actor.Name)
 	}
-	p.MAC, p.Serial = d.MAC, d.Serial
+	p.MAC, p.Serial, p.Memory = d.MAC, d.Serial, 0
 	if d.Model != "" {
 		p.Model = d.Model
-	}
-	if p.Life == LifeNew {
-		p.Life = LifeReady
 	}
 	p.other = nil
 	r.savePi(p)
 	r.closeAudit(audit, "ok: "+describeBoard(d))
 	r.logf(cmd.Actor.Name, p.Name, 0, "adopt %s", describeBoard(d))
+}
+
+func (r *rack) adopt(cmd Command, p *piState) {
+	r.take(cmd, p)
+	if r.examineAdopted(p, cmd) {
+		return
+	}
+	if p.Life == LifeNew {
+		p.Life = LifeReady
+		r.savePi(p)
+	}
 	if r.deployIfBare(p, verbCommission) || p.job != nil {
 		return
 	}

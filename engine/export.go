@@ -46,7 +46,7 @@ func exportOf(p *Pi) exportKey {
 
 // wanted is what should be exported to the Pi.
 func (p *piState) wanted() exportKey {
-	if !p.mayBoot() {
+	if p.Exam || !p.mayBoot() {
 		return exportKey{}
 	}
 	return exportOf(&p.Pi)

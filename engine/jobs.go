@@ -325,6 +325,12 @@ func (r *rack) endStep(j *jobState, m stepMessage) error {
 		return errStopping // left as running: the next process runs it again
 	}
 	step, p := &j.Steps[m.step], j.at(m.step)
+	if silent := m.work.silent; silent != nil && m.err == nil {
+		step.State, step.Detail, step.Ended = StepFailed, printable(silent.Error()), time.Now()
+		if r.bootAgain(j, m.step) {
+			return errAgain
+		}
+	}
 	if apply := stepDefs[step.Name].apply; apply != nil && !p.gone {
 		apply(r, p, m.work, m.err)
 	}
@@ -366,13 +372,14 @@ var errAgain = errors.New("it is started once more")
 // on with further steps, and only once.
 func (r *rack) bootAgain(j *jobState, failed int) bool {
 	p := j.at(failed)
-	if !j.resumed || j.stop != "" || j.Steps[failed].Name != stepBoot ||
+	watching := j.Steps[failed].Name
+	if !j.resumed || j.stop != "" || watching != stepBoot && watching != stepReport ||
 		p.stage != StageStalled && (p.stage != StageOff || !p.portSeen) {
 		return false
 	}
 	j.resumed = false
 	var more []Step
-	for _, name := range []string{stepPowerOff, stepHold, stepPowerOn, stepBoot} {
+	for _, name := range []string{stepPowerOff, stepHold, stepPowerOn, watching} {
 		more = append(more, Step{Name: name, State: StepWaiting})
 	}
 	j.Steps = slices.Insert(j.Steps, failed+1, more...)
@@ -390,6 +397,11 @@ func (r *rack) stageReached(p *piState) {
 	if j == nil || j.here() != p {
 		return
 	}
+	watching := j.Steps[min(j.Step, len(j.Steps)-1)].Name
+	if j.watch != nil && watching == stepReport && p.facts.report != nil {
+		j.watch <- nil
+		j.watch = nil
+	}
 	if j.watch != nil {
 		switch p.stage {
 		case StageUp:
@@ -406,7 +418,7 @@ func (r *rack) stageReached(p *piState) {
 			j.watch = nil
 		}
 	}
-	if p.stage >= StageKernel && j.Steps[min(j.Step, len(j.Steps)-1)].Name == stepBoot {
+	if p.stage >= StageKernel && (watching == stepBoot || watching == stepReport) {
 		r.freeSlot(j)
 	}
 }
@@ -441,6 +453,7 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 	r.ended = append([]JobView{*j.viewOf()}, r.ended[:min(len(r.ended), keptEnded-1)]...)
 	took := j.Ended.Sub(j.Created).Round(100 * time.Millisecond)
 	result := fmt.Sprintf("ok in %s", took)
+	result += j.verdict()
 	if s != JobDone {
 		result = fmt.Sprintf("%s: %s", s, j.Error)
 	}
@@ -448,6 +461,7 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 	r.logf(j.Actor, j.Pi, j.ID, "%s %s", j.Verb, result)
 	r.batchEnded(j)
 	r.goBack(j)
+	r.examEnded(j)
 	for _, p := range []*piState{j.pi, j.to} {
 		if p != nil && p.unpowered && p.portSeen && !p.gone {
 			r.wantPower(p)

@@ -64,6 +64,7 @@ func (e *Engine) Run(ctx context.Context) error {
 			r.checkLimits(now)
 			r.mendExports(now)
 			r.expire(now)
+			r.examineDue(now)
 			r.dirty = r.dirty || len(r.jobs) > 0 // their progress
 			r.startJobs()
 			r.save(ctx)

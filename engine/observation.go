@@ -16,6 +16,7 @@ type Observation struct {
 	SSH    *SSHSeen
 	Space  *SpaceSeen
 	Health *HealthSeen
+	Report *ReportSeen
 }
 
 // SpaceSeen is how much room the roots take.

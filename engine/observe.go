@@ -26,6 +26,8 @@ func (r *rack) apply(o Observation) {
 		r.seeSpace(o.Time, o.Space)
 	case o.Health != nil:
 		r.seeHealth(o.Health)
+	case o.Report != nil:
+		r.seeReport(o.Time, o.Report)
 	}
 }
 
@@ -140,6 +142,8 @@ func (r *rack) portOff(p *piState, at time.Time) {
 // that is refused, or one that was lost.
 func (r *rack) portSearching(p *piState, at time.Time) {
 	switch {
+	case r.rules.Examine && p.awaits() && p.port.Detection == "searching":
+		r.nothingThere(p, at)
 	case p.stage == StageOff:
 		r.startBoot(p, StagePower, at, "the port is enabled: "+p.port.Detection)
 	case p.stage > StagePower && p.stage <= StageUp, p.stage == StageStalled && p.before > StagePower:
@@ -151,6 +155,9 @@ func (r *rack) portSearching(p *piState, at time.Time) {
 // spanning tree state.
 func (r *rack) portFacts(p *piState, now PortReading) {
 	f := &p.facts
+	if p.Exam && now.HasWatts {
+		f.peak = max(f.peak, now.Milliwatts)
+	}
 	if !f.baseKnown {
 		f.deniedBase, f.shortBase, f.overBase, f.baseKnown = now.Denied, now.Short, now.Overload, true
 	}
@@ -218,6 +225,10 @@ func (r *rack) seeOther(p *piState, at time.Time, d *DHCPSeen) {
 	r.bump(p)
 	what := fmt.Sprintf("DISCOVER from another board: %s", describeBoard(d))
 	r.event(p, at, StagePower, what)
+	if r.isFirst(p, d) {
+		r.takeFirst(p)
+		return
+	}
 	if home := r.homeOf(d.MAC, p); home != nil {
 		r.logf(SystemActor().Name, p.Name, 0, "%s, the one of %s: moved here? :adopt takes it as this Pi", what, home.Name)
 		return

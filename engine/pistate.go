@@ -33,6 +33,7 @@ type piState struct {
 	// unpowered: the rule for its port could not be followed at the start, for a
 	// job had it.
 	unpowered bool
+	exam      examState
 	free      string // image that the configuration gives it when nobody has it
 	gone      bool   // its place is not in the layout any more
 	export    export
@@ -63,6 +64,9 @@ type facts struct {
 	nfsRefused string
 	refusedAt  time.Time
 	sshErr     string
+	peak       int         // mW that an examined board drew at most
+	examined   bool        // its burn-in has begun
+	report     *ReportSeen // of an examination that is over
 }
 
 // nfsMark is a connection that is no sign of life; see stale.

@@ -29,6 +29,7 @@ type work struct {
 	// What the steps found out.
 	hostKeys []HostKey
 	export   string
+	silent   error // why an examination did not report
 	percent  func(done, total int64)
 }
 
@@ -76,6 +77,9 @@ var plans = map[VerbName][]string{
 	// A board that asked while nothing was there for it may have given up.
 	verbCommission: {stepClone, stepPersonalise, stepSwitchRoot, stepPublish, stepPowerOff, stepHold, stepPowerOn, stepBoot},
 	verbReturn:     {stepPublish, stepPowerOn, stepBoot},
+	VerbExamine:    examPlan,
+	verbListen:     {stepPowerOn},
+	verbResume:     {stepPublish, stepPowerOff, stepHold, stepPowerOn, stepBoot},
 }
 
 // JobVerbs are the verbs that jobs have, the engine's own included, sorted.
@@ -129,6 +133,11 @@ var stepDefs = map[string]stepDef{
 	}},
 	stepEnterRescue: {apply: applyRescueMode(true)},
 	stepLeaveRescue: {apply: applyRescueMode(false)},
+
+	stepPrepare:   {run: prepareExam},
+	stepEnterExam: {apply: applyExam(true)},
+	stepReport:    {waits: true, run: waitForReport, apply: applyReport},
+	stepLeaveExam: {apply: applyExam(false)},
 }
 
 // applyPersonalise keeps the host keys with the root, so that undo and move

@@ -141,6 +141,10 @@ type Roots interface {
 	// that lets who in and has volume mounted. image is what it is built from.
 	// It returns the SSH host keys that the small system shows.
 	Rescue(ctx context.Context, pi Pi, image string, who Person) ([]HostKey, error)
+	// Examine makes what the Pi boots to be examined, built from image: a small
+	// system in memory that reports, and that nobody can enter. What was made
+	// before counts no more: of its system no report is taken.
+	Examine(ctx context.Context, pi Pi, image string) error
 	// Remove deletes a volume; one that is not there is no error.
 	Remove(ctx context.Context, volume string) error
 }

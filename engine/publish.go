@@ -21,7 +21,7 @@ func (r *rack) publishBootTable() {
 	for _, p := range r.order {
 		entry := BootEntry{
 			Pi: p.Name, Segment: p.Segment, MAC: p.MAC, Model: p.Model, Serial: p.Serial,
-			Volume: p.Volume, Image: p.Image, Host: r.person(p).Hostname, Rescue: p.Rescue, Allowed: p.mayBoot(),
+			Volume: p.Volume, Image: p.Image, Host: r.person(p).Hostname, Rescue: p.Rescue, Exam: p.Exam, Allowed: p.Exam || p.mayBoot(),
 		}
 		t.segments[p.Segment.Name] = entry
 		t.clients[p.Segment.Addr.Addr()] = entry
@@ -133,6 +133,7 @@ func (r *rack) viewPi(p *piState) PiView {
 	if p.Rescue {
 		v.RescueKeys = r.volumes[p.Volume].RescueKeys
 	}
+	v.Memory, v.Exam = p.Memory, p.Exam
 	v.FormerUntil = r.formerUntil(p)
 	if p.other != nil {
 		if home := r.homeOf(p.other.MAC, p); home != nil {

@@ -43,6 +43,7 @@ type rack struct {
 	space      space
 	health     []string // what the last examination found, as people see it
 	operators  *Operators
+	rules      Rules
 	removed    map[PiName]Pi // taken out of the configuration since the start
 	runners    runners
 }
@@ -91,7 +92,7 @@ func newRack(e *Engine, s State) *rack {
 // applyLayout joins the configuration with what is stored: the configuration
 // says where things are, the store what became of them.
 func (r *rack) applyLayout(l Layout) {
-	r.name = l.Rack
+	r.name, r.rules = l.Rack, l.Rules
 	r.layoutSwitches(l.Switches)
 	r.layoutImages(l.Images)
 	for _, s := range l.Servers {
@@ -218,6 +219,7 @@ func (r *rack) putBack(p *Pi, on map[string]PiName) {
 	p.Life, p.Note, p.Power, p.Rescue = was.Life, was.Note, was.Power, was.Rescue
 	p.Volume, p.Image, p.Former, p.FormerImage = was.Volume, was.Image, was.Former, was.FormerImage
 	p.MAC, p.Serial, p.Model = cmp.Or(was.MAC, p.MAC), cmp.Or(was.Serial, p.Serial), cmp.Or(was.Model, p.Model)
+	p.Memory = was.Memory
 }
 
 // jobOf finds the job of a place that was taken out while it ran: nothing else

@@ -114,6 +114,7 @@ type PiView struct {
 	Export       string // what is exported to it, "" = nothing
 	ExportErr    string // why its root is not exported
 	Rescue       bool   // it boots the small system in memory
+	Exam         bool   // it boots the examination system
 	RescueKeys   []HostKey
 	Job          *JobView // not ended job, nil = none
 	Boot         *Boot    // the current or last boot, nil = none seen

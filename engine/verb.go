@@ -19,6 +19,8 @@ const (
 	VerbRescue  VerbName = "rescue"
 	// VerbUnrescue is rescue's opposite.
 	VerbUnrescue VerbName = "unrescue"
+	// VerbExamine is what new boards and those given back go through.
+	VerbExamine VerbName = "examine"
 )
 
 // Verb is one row of the table that the keys, the footer, the help, the ":"
@@ -109,6 +111,13 @@ var verbTable = []Verb{
 		Loses:  "what is in the memory of the small system",
 		Guards: Guards{Free: Guard{GuardCountdown, cycleDelay}, Rented: Guard{Kind: GuardYes}},
 		Refuse: all(refuseBusy, refuseSilentSwitch, refuseBroken, refuseNoRoot, refuseNoRescue),
+	},
+	{
+		Name: VerbExamine, Role: RoleOperator,
+		Help:   "examine the board: a burn-in in memory, then ready, or broken and why",
+		Loses:  "what it has not written",
+		Guards: Guards{Free: Guard{GuardCountdown, cycleDelay}, Rented: Guard{Kind: GuardName}},
+		Refuse: all(refuseBusy, refuseRented, refuseNoBoard, refuseSilentSwitch),
 	},
 	{
 		Name: VerbCancel, Key: "x", Role: RoleOperator,
