@@ -14,6 +14,7 @@ import (
 var may = map[string][]string{
 	"picloud":               {"picloud/"},
 	"picloud/engine":        nil,
+	"picloud/engine/bill":   {"picloud/engine"},
 	"picloud/engine/config": {"picloud/engine"},
 	"picloud/engine/daemon": {"picloud/engine", "picloud/store", "picloud/netboot", "picloud/hw", "picloud/tui"},
 	"picloud/store":         {"picloud/engine"},
