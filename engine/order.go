@@ -151,6 +151,9 @@ type Desk interface {
 	Snapshot() *Snapshot
 	// Notices are those of an account after a number, oldest first.
 	Notices(ctx context.Context, account string, after int64, limit int) ([]Notice, error)
+	// LastNotice is the number of the newest notice, of whichever account: where
+	// who listens from now on begins.
+	LastNotice() int64
 	// Noticed is closed when there are newer notices than when it was asked for.
 	Noticed() <-chan struct{}
 	// Ledger returns the rows of an account up to a time, oldest first. account
