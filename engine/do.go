@@ -11,6 +11,15 @@ import (
 // do checks a command against the rack as it is now, target by target, stores
 // the audit rows and jobs of those it accepts, and only then lets them act.
 func (r *rack) do(cmd Command) (Result, error) {
+	if cmd.Actor.Account != "" {
+		return Result{}, fmt.Errorf("customers %w %s: they act on their servers", ErrNotAllowed, cmd.Verb)
+	}
+	return r.carryOut(cmd, func(Result) {})
+}
+
+// carryOut does what do does; alongside is called before all is stored, to have
+// more stored with it.
+func (r *rack) carryOut(cmd Command, alongside func(Result)) (Result, error) {
 	verb, ok := FindVerb(cmd.Verb)
 	if !ok {
 		return Result{}, fmt.Errorf("%w: %q", ErrNoSuchVerb, cmd.Verb)
@@ -42,6 +51,7 @@ func (r *rack) do(cmd Command) (Result, error) {
 		}
 		res.Accepted = append(res.Accepted, Accepted{t.Pi, job})
 	}
+	alongside(res)
 	if err := r.flush(context.Background()); err != nil {
 		for _, f := range undo {
 			f()
@@ -283,10 +293,13 @@ func (r *rack) wantPower(p *piState) {
 	r.newJob(VerbOn, p, SystemActor().Name, 0, r.openAudit(VerbOn, systemCommand("its port should be on"), p, r.ids.Job+1))
 }
 
+// notForRoots are the lives in which a Pi gets no root by itself.
+var notForRoots = map[Life]bool{LifeBroken: true, LifeNew: true, LifeAllocated: true, LifeReleasing: true}
+
 // deployIfBare gives a Pi that has an image and no root its first root, by one
 // of the engine's own verbs.
 func (r *rack) deployIfBare(p *piState, verb VerbName) bool {
-	if p.Volume != "" || p.Image == "" || !p.portSeen || p.job != nil || p.Life == LifeBroken || p.Life == LifeNew || r.noRoom() != "" {
+	if p.Volume != "" || p.Image == "" || !p.portSeen || p.job != nil || notForRoots[p.Life] || r.noRoom() != "" {
 		return false
 	}
 	p.Power = true

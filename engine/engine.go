@@ -106,7 +106,14 @@ type Engine struct {
 	layouts   chan layoutRequest
 	steps     chan stepMessage
 	staff     chan staffRequest
+	serves    chan serveRequest
+	customers chan customerRequest
 	operators atomic.Pointer[Operators]
+	accounts  atomic.Pointer[Accounts]
+	rules     atomic.Pointer[Rules]
+	desk      desk
+	notices   broadcast
+	used      usedKeys
 	stopped   chan struct{}
 	published chan struct{} // closed once the roots in use are exported
 	snapshot  atomic.Pointer[Snapshot]
@@ -134,11 +141,14 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		layouts:   make(chan layoutRequest),
 		steps:     make(chan stepMessage),
 		staff:     make(chan staffRequest),
+		serves:    make(chan serveRequest),
+		customers: make(chan customerRequest),
 		stopped:   make(chan struct{}),
 		published: make(chan struct{}),
 	}
 	e.state = newRack(e, stored)
 	e.operators.Store(e.state.operators)
+	e.accounts.Store(e.state.accounts)
 	e.state.applyLayout(cfg.Layout)
 	if err := e.state.flush(ctx); err != nil {
 		return nil, fmt.Errorf("engine: save the layout: %w", err)
@@ -226,6 +236,9 @@ type (
 	commandRequest = request[Command, Result]
 	layoutRequest  = request[Layout, struct{}]
 	staffRequest   = request[OperatorCommand, struct{}]
+
+	serveRequest    = request[ServerCommand, ServerResult]
+	customerRequest = request[AccountCommand, struct{}]
 )
 
 func ask[T, R any](ctx context.Context, e *Engine, to chan request[T, R], value T) (R, error) {

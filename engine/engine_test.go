@@ -128,7 +128,7 @@ func (m *memory) mistakes() []string {
 			}
 		}
 	}
-	return list
+	return append(list, m.servedMistakes()...)
 }
 
 func (m *memory) Boots(context.Context, PiName, int) ([]Boot, error)    { return nil, nil }
@@ -374,21 +374,24 @@ func (b *bench) Personalise(_ context.Context, volume string, who Person) ([]Hos
 	return []HostKey{{Type: "ssh-ed25519", Fingerprint: "SHA256:" + volume}}, nil
 }
 
-func (b *bench) Keys(_ context.Context, volume string, keys []string) error {
-	b.note("keys %s", volume)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	who := b.roots[volume]
-	who.Keys = keys
-	b.roots[volume] = who
-	return b.fails["keys"]
-}
-
 func (b *bench) Grow(_ context.Context, volume string, size int64) error {
 	b.note("grow %s %d", volume, size)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.fails["grow"]
+}
+
+func (b *bench) Keys(_ context.Context, volume string, keys []string) error {
+	b.note("keys %s %d", volume, len(keys))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	who, ok := b.roots[volume]
+	if !ok {
+		return errors.New("no such root")
+	}
+	who.Keys = keys
+	b.roots[volume] = who
+	return b.fails["keys"]
 }
 
 func (b *bench) Rescue(_ context.Context, pi Pi, image string, who Person) ([]HostKey, error) {

@@ -267,7 +267,7 @@ func (r *rack) examineDue(now time.Time) {
 			r.listen(p)
 		case p.Life == LifeNew && p.port.Delivering:
 			r.examine(p, systemCommand("it is new"))
-		case p.Life == LifeReleasing:
+		case p.Life == LifeReleasing && p.Volume == "": // else its release is not over
 			r.examine(p, systemCommand("it was given back"))
 		}
 	}

@@ -287,7 +287,7 @@ func (r *rack) beginStep(j *jobState, m stepMessage) error {
 	}
 	*m.work = work{
 		job: j.Job, pi: p.Pi, person: r.person(p), discard: r.discarded(p), size: r.volumes[j.Volume].Size,
-		percent: j.setPercent,
+		percent: j.setPercent, rest: max(0, r.e.cfg.Hold-time.Since(p.cutAt)),
 	}
 	return nil
 }
@@ -339,7 +339,7 @@ func (r *rack) endStep(j *jobState, m stepMessage) error {
 	if m.err != nil {
 		step.State = StepFailed
 		step.Detail = printable(m.err.Error())
-		if r.bootAgain(j, m.step) {
+		if r.bootAgain(j, m.step) || r.tryElsewhere(j, m.step) {
 			return errAgain
 		}
 		if j.stop != "" {
@@ -470,6 +470,8 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 	if (s == JobDone && j.Verb == string(VerbReady) || r.handedOver(j)) && !j.pi.gone {
 		r.deployIfBare(j.pi, verbDeploy)
 	}
+	r.serverJobEnded(j)
+	r.showTask(j)
 	r.unswept = true
 }
 

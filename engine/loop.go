@@ -51,6 +51,12 @@ func (e *Engine) Run(ctx context.Context) error {
 			req.reply <- answer[struct{}]{err: err}
 		case req := <-e.staff:
 			req.reply <- answer[struct{}]{err: r.changeOperators(req.value)}
+		case req := <-e.serves:
+			result, err := r.serve(req.value)
+			r.settle(ctx)
+			req.reply <- answer[ServerResult]{result, err}
+		case req := <-e.customers:
+			req.reply <- answer[struct{}]{err: r.changeAccounts(req.value)}
 		case m := <-e.steps:
 			r.handleStep(m)
 			r.settle(ctx)
@@ -65,6 +71,8 @@ func (e *Engine) Run(ctx context.Context) error {
 			r.mendExports(now)
 			r.expire(now)
 			r.examineDue(now)
+			r.tidyOrders(now)
+			r.noteKeys()
 			r.dirty = r.dirty || len(r.jobs) > 0 // their progress
 			r.startJobs()
 			r.save(ctx)

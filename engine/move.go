@@ -69,10 +69,20 @@ func first(a, b bool) int {
 // at is the Pi that one of the job's steps works on: a move's are those of the
 // Pi that gives the server away up to the hand-over, then of the other.
 func (j *jobState) at(step int) *piState {
-	if j.to != nil && step > slices.IndexFunc(j.Steps, func(s Step) bool { return s.Name == stepHandOver }) {
+	if j.to != nil && step > j.last(stepHandOver) {
 		return j.to
 	}
 	return j.pi
+}
+
+// last is where the job has its last step of that name, -1 = nowhere.
+func (j *jobState) last(name string) int {
+	for i := len(j.Steps) - 1; i >= 0; i-- {
+		if j.Steps[i].Name == name {
+			return i
+		}
+	}
+	return -1
 }
 
 // here is the Pi that the present step works on.
@@ -112,7 +122,24 @@ func applyHandOver(r *rack, p *piState, w *work, err error) {
 	default:
 		r.handOver(p, to)
 		r.logf(j.Actor, to.Name, j.ID, "%s is on %s now", to.Server, to.Name)
+		if VerbName(j.Verb) == verbProvision {
+			r.settleIn(j, p, to)
+		}
+		r.serverMoved(to, j.ID)
 	}
+}
+
+// settleIn lets a provisioning go on at the Pi that its server was handed to, as
+// if it had begun there.
+func (r *rack) settleIn(j *jobState, from, to *piState) {
+	if v := r.volumes[j.Volume]; v.Pi != to.Name {
+		v.Pi = to.Name
+		r.saveVolume(v)
+	}
+	to.Life = LifeDeploying
+	j.pi, j.Pi, j.to, j.To, from.job = to, to.Name, nil, "", nil
+	r.bump(from)
+	r.deployIfBare(from, verbDeploy)
 }
 
 // halt ends the job before its next step, as the store knows with this one.

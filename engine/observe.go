@@ -86,6 +86,9 @@ func (r *rack) seePort(p *piState, at time.Time, now PortReading) {
 	was, known := p.port, p.portSeen
 	p.port, p.portAt, p.portSeen = now, at, true
 	r.portFacts(p, now)
+	if !now.Delivering && (!known || was.Delivering) {
+		p.cutAt = at
+	}
 	if !known || was.Enabled != now.Enabled || was.Delivering != now.Delivering || was.Detection != now.Detection {
 		r.changes.Ports = append(r.changes.Ports, PortRow{Port: p.Segment.Port, Reading: now, At: at})
 		r.bump(p)

@@ -55,6 +55,7 @@ type ServerCommand struct {
 	Keys    []string
 	To      PiName // move
 	Reason  string
+	Typed   string // by staff, where the verb asks for it: the server's name
 	// Once makes a command that is sent again the same one. Key "" = it is not.
 	Once Once
 }

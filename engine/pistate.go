@@ -18,6 +18,7 @@ type piState struct {
 	portSeen bool
 	port     PortReading
 	portAt   time.Time
+	cutAt    time.Time // when its power was last seen to go, zero = it was off
 	boot     *Boot
 	facts    facts
 	offSince time.Time // since when it is off, should be on and has no job
@@ -34,10 +35,12 @@ type piState struct {
 	// job had it.
 	unpowered bool
 	exam      examState
-	free      string // image that the configuration gives it when nobody has it
-	gone      bool   // its place is not in the layout any more
-	export    export
-	shown     Stage // as last told to Config.Stage
+	// releaseTried is when its release was last begun again.
+	releaseTried time.Time
+	free         string // image that the configuration gives it when nobody has it
+	gone         bool   // its place is not in the layout any more
+	export       export
+	shown        Stage // as last told to Config.Stage
 }
 
 // facts are what the rules of a diagnosis look at; each boot starts with none.
@@ -132,6 +135,7 @@ func (r *rack) tell(p *piState, at time.Time, evidence string) {
 		return
 	}
 	p.shown = now
+	r.notifyStage(p, now)
 	if r.e.cfg.Stage != nil {
 		r.e.cfg.Stage(StageChange{
 			Time: at, Pi: p.Name, Port: p.Segment.Port, Stage: now, Evidence: evidence, Diagnosis: p.diag,

@@ -29,7 +29,8 @@ type work struct {
 	// What the steps found out.
 	hostKeys []HostKey
 	export   string
-	silent   error // why an examination did not report
+	silent   error         // why an examination did not report
+	rest     time.Duration // that the port has to stay off yet
 	percent  func(done, total int64)
 }
 
@@ -50,6 +51,12 @@ const (
 	stepRescue      = "rescue"
 	stepEnterRescue = "enter-rescue"
 	stepLeaveRescue = "leave-rescue"
+	stepCut         = "cut-power" // as power-off, and goes on when the switch does not answer
+	stepRest        = "rest"      // as hold, for what is left of it
+	stepMoveIn      = "move-in"
+	stepGoLive      = "go-live"
+	stepDetach      = "detach"
+	stepKeys        = "keys"
 )
 
 // plans are the steps of each verb that is a job. The last ones are the
@@ -80,6 +87,11 @@ var plans = map[VerbName][]string{
 	VerbExamine:    examPlan,
 	verbListen:     {stepPowerOn},
 	verbResume:     {stepPublish, stepPowerOff, stepHold, stepPowerOn, stepBoot},
+
+	// The power goes first, so that the time a clone takes is part of the rest.
+	verbProvision: {stepPowerOff, stepClone, stepPersonalise, stepRest, stepMoveIn, stepPublish, stepPowerOn, stepBoot, stepGoLive},
+	verbRelease:   {stepCut, stepWithdraw, stepDetach},
+	verbRekey:     {stepKeys},
 }
 
 // JobVerbs are the verbs that jobs have, the engine's own included, sorted.
@@ -91,6 +103,9 @@ const (
 	verbCommission VerbName = "commission" // the same for a board that was adopted
 	verbReturn     VerbName = "return"     // powers a server on again whose move ended early
 	verbExpire     VerbName = "expire"     // gives a former root up
+	verbProvision  VerbName = "provision"  // carries an order out
+	verbRelease    VerbName = "release"    // takes a server off its Pi
+	verbRekey      VerbName = "keys"       // changes who may log in
 )
 
 var stepDefs = map[string]stepDef{
@@ -130,6 +145,20 @@ var stepDefs = map[string]stepDef{
 		var err error
 		w.hostKeys, err = e.cfg.Roots.Rescue(ctx, w.pi, w.job.Image, w.person)
 		return err
+	}},
+	stepCut: {apply: applyPowerOff, run: func(ctx context.Context, e *Engine, w *work) error {
+		err := setPower(false)(ctx, e, w)
+		if err != nil {
+			e.cfg.Log.Warn("a port could not be switched off; its export ends", "pi", w.pi.Name, "err", err)
+		}
+		return nil
+	}},
+	stepRest:   {waits: true, run: func(ctx context.Context, _ *Engine, w *work) error { return sleep(ctx, w.rest) }},
+	stepMoveIn: {apply: applyMoveIn},
+	stepGoLive: {apply: applyGoLive},
+	stepDetach: {apply: applyDetach},
+	stepKeys: {run: func(ctx context.Context, e *Engine, w *work) error {
+		return e.cfg.Roots.Keys(ctx, w.pi.Volume, w.person.Keys)
 	}},
 	stepEnterRescue: {apply: applyRescueMode(true)},
 	stepLeaveRescue: {apply: applyRescueMode(false)},

@@ -47,6 +47,7 @@ func (r *rack) publishSnapshot() {
 		s.index[p.Name] = i
 		s.Counts.add(s.Pis[i].Stage)
 	}
+	r.showServers()
 	r.viewSwitches(s)
 	r.viewJobs(s)
 	for _, img := range r.images {
@@ -123,7 +124,7 @@ func (r *rack) viewSwitches(s *Snapshot) {
 // viewPi is the Pi as people see it.
 func (r *rack) viewPi(p *piState) PiView {
 	v := PiView{
-		Name: p.Name, Gen: p.gen, Port: p.Segment.Port, Segment: p.Segment, Model: p.Model, Serial: p.Serial,
+		Name: p.Name, Gen: p.gen, Port: p.Segment.Port, Segment: p.Segment, Model: p.Model, Memory: p.Memory, Serial: p.Serial,
 		MAC: p.MAC, Addr: p.Segment.Addr.Addr(), Life: p.Life, Note: p.Note, Server: p.Server,
 		PowerAt: p.portAt, Wanted: p.Power, WasOn: p.running, Stage: p.view(), Since: p.since, LastStage: p.before, Diagnosis: p.diag,
 		Root: p.Volume, Former: p.Former, Image: p.Image, NFS: p.nfs, NFSAt: p.nfsAt, Seen: p.other, SeenAt: p.otherAt,
@@ -156,7 +157,7 @@ func (r *rack) viewPi(p *piState) PiView {
 		v.Link = linkWord(p.port)
 	}
 	if p.job != nil {
-		v.Job = p.job.viewOf()
+		v.Job = r.viewJob(p.job)
 	}
 	if p.boot != nil {
 		b := *p.boot
@@ -190,17 +191,33 @@ func linkWord(p PortReading) string {
 
 func (r *rack) viewJobs(s *Snapshot) {
 	for _, j := range r.jobs {
-		s.Jobs = append(s.Jobs, *j.viewOf())
+		s.Jobs = append(s.Jobs, *r.viewJob(j))
 	}
 	slices.SortFunc(s.Jobs, func(a, b JobView) int { return cmp.Compare(a.ID, b.ID) })
 	s.Jobs = append(s.Jobs, r.ended...)
+}
+
+// viewJob is a job that is not over, with why it waits.
+func (r *rack) viewJob(j *jobState) *JobView {
+	v := j.viewOf()
+	v.Owner = r.servers[v.Server].Owner
+	if j.State != JobQueued || j.running {
+		return v
+	}
+	switch {
+	case j.exporting():
+		v.Waits = "its export is being changed"
+	case j.boots() && r.slots >= r.e.cfg.Starting:
+		v.Waits = fmt.Sprintf("%d Pis are starting, as many as may at once", r.slots)
+	}
+	return v
 }
 
 func (j *jobState) viewOf() *JobView {
 	v := &JobView{
 		ID: j.ID, Batch: j.Batch, Verb: j.Verb, Pi: j.Pi, To: j.To, Actor: j.Actor, State: j.State,
 		StepNo: min(j.Step+1, len(j.Steps)), Steps: len(j.Steps), Percent: int(j.percent.Load()),
-		Since: j.Created, Ended: j.Ended, Error: j.Error,
+		Since: j.Created, Ended: j.Ended, Error: j.Error, Server: j.Server,
 	}
 	if len(j.Steps) > 0 {
 		v.Step = j.Steps[v.StepNo-1].Name

@@ -43,7 +43,12 @@ type rack struct {
 	space      space
 	health     []string // what the last examination found, as people see it
 	operators  *Operators
+	accounts   *Accounts
 	rules      Rules
+	onces      map[onceKey]OnceRow
+	clock      *billClock
+	ordersNext time.Time // when what orders leave behind is looked at again
+	forgetNext time.Time
 	removed    map[PiName]Pi // taken out of the configuration since the start
 	runners    runners
 }
@@ -65,9 +70,14 @@ func newRack(e *Engine, s State) *rack {
 		e: e, ids: s.LastID,
 		pis: map[PiName]*piState{}, servers: map[string]Server{}, images: map[string]Image{},
 		volumes: map[string]Volume{}, jobs: map[int64]*jobState{}, batches: map[int64]*batch{},
-		open: map[int64]AuditRow{}, removed: map[PiName]Pi{}, space: space{use: map[string]volumeUse{}},
+		open: map[int64]AuditRow{}, removed: map[PiName]Pi{}, onces: map[onceKey]OnceRow{}, space: space{use: map[string]volumeUse{}},
 	}
 	r.operators = loadOperators(s.Operators)
+	r.accounts = newAccounts(&s)
+	r.clock = newBillClock(s.Billed)
+	for _, o := range s.Onces {
+		r.onces[onceKey{o.Account, o.Key}] = o
+	}
 	for _, p := range s.Pis {
 		r.pis[p.Name] = newPiState(p)
 	}
@@ -92,21 +102,16 @@ func newRack(e *Engine, s State) *rack {
 // applyLayout joins the configuration with what is stored: the configuration
 // says where things are, the store what became of them.
 func (r *rack) applyLayout(l Layout) {
-	r.name, r.rules = l.Rack, l.Rules
+	r.name = l.Rack
 	r.layoutSwitches(l.Switches)
 	r.layoutImages(l.Images)
-	for _, s := range l.Servers {
-		r.servers[s.Name] = s
-		r.changes.Servers = append(r.changes.Servers, s)
-	}
-	known := make(map[string]bool, len(l.Servers))
-	for _, s := range l.Servers {
-		known[s.Name] = true
-	}
+	r.setRules(l.Rules)
+	known := r.layoutServers(l.Servers)
 	keep := make(map[PiName]bool, len(l.Pis))
 	for _, p := range l.Pis {
 		keep[p.Name] = true
 	}
+	r.keepOrdered(keep)
 	on := r.places(&l, keep)
 	for _, p := range l.Pis {
 		r.layoutPi(r.firstPlace(r.notMoved(p, keep), on, known), on)
@@ -134,6 +139,40 @@ func (r *rack) layoutSwitches(list []Switch) {
 			r.changes.Switches = append(r.changes.Switches, s)
 		}
 		r.switches = append(r.switches, st)
+	}
+}
+
+func (r *rack) setRules(rules Rules) {
+	r.rules = rules
+	r.e.rules.Store(&rules)
+}
+
+// layoutServers takes the servers of the configuration, and returns the names of
+// all that have a place. One that a customer ordered keeps its name.
+func (r *rack) layoutServers(list []Server) map[string]bool {
+	known := make(map[string]bool, len(list))
+	for _, s := range r.servers {
+		known[s.Name] = s.Account != "" && !s.State.Ended()
+	}
+	for _, s := range list {
+		if known[s.Name] && r.servers[s.Name].Account != "" {
+			r.logf(SystemActor().Name, "", 0, "the configuration's server %s is left out: %s has one of that name", s.Name, r.servers[s.Name].Account)
+			continue
+		}
+		known[s.Name] = true
+		r.saveServer(s)
+	}
+	return known
+}
+
+// keepOrdered keeps the places of customers' servers that the configuration has
+// no more: their root stays theirs until the server is moved or released.
+func (r *rack) keepOrdered(keep map[PiName]bool) {
+	for name, p := range r.pis {
+		if s := r.servers[p.Server]; s.Account != "" && !keep[name] {
+			keep[name] = true
+			r.logf(SystemActor().Name, name, 0, "it is not in the configuration any more, and kept: server %s of %s is on it; move or release that", s.Name, s.Account)
+		}
 	}
 }
 
@@ -318,6 +357,9 @@ func (r *rack) flush(ctx context.Context) error {
 	if err != nil {
 		r.boundUnsaved()
 		return errors.Join(errStore, err)
+	}
+	if len(r.changes.Notices) > 0 {
+		r.e.notices.tell()
 	}
 	r.changes = Changes{}
 	return nil
