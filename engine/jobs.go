@@ -260,7 +260,9 @@ func (r *rack) handleStep(m stepMessage) {
 	case stepBegin:
 		m.reply <- r.beginStep(j, m)
 	case stepEnd:
-		m.reply <- r.endStep(j, m)
+		err := r.endStep(j, m)
+		r.showServer(j.at(m.step).Server)
+		m.reply <- err
 	case stepWatch:
 		j.watch = m.watch
 		r.stageReached(j.here())

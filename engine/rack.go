@@ -346,6 +346,7 @@ func (r *rack) markVolume(name string, s VolumeState) {
 // tried again, and the rack refuses new acts until they are in.
 func (r *rack) flush(ctx context.Context) error {
 	if r.changes.Empty() {
+		r.clock.settle()
 		return nil
 	}
 	// A cancelled context must not lose the last changes of a clean stop.
@@ -362,6 +363,7 @@ func (r *rack) flush(ctx context.Context) error {
 		r.e.notices.tell()
 	}
 	r.changes = Changes{}
+	r.clock.settle()
 	return nil
 }
 
