@@ -391,7 +391,7 @@ func TestOrderResumesAnywhere(t *testing.T) {
 				b.stopAt["t-000"] = StageDHCP
 			}
 			b.mem.failAfter(left)
-			res, err := b.e.Serve(t.Context(), ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1", Once: Once{Key: "k"}})
+			_, err := b.e.Serve(t.Context(), ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1", Once: Once{Key: "k"}})
 			if err == nil {
 				time.Sleep(3 * time.Minute)
 				_, err = b.e.Serve(t.Context(), ServerCommand{Verb: ServerRelease, Actor: acme, Server: "web1"})
@@ -404,7 +404,7 @@ func TestOrderResumesAnywhere(t *testing.T) {
 			b.mem.failAfter(-1)
 			b.start(marketLayout(3, nil), nil)
 			time.Sleep(5 * time.Minute)
-			res, err = b.e.Serve(t.Context(), ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1", Once: Once{Key: "k"}})
+			_, err = b.e.Serve(t.Context(), ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1", Once: Once{Key: "k"}})
 			b.must(err)
 			time.Sleep(5 * time.Minute)
 			if v, ok := b.e.Server("acme", "web1"); ok && v.State != ServerLive {
