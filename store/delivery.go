@@ -11,38 +11,34 @@ import (
 
 // What a delivery is read with.
 var (
-	dueDeliveries = withNotice("d.next <= ? ORDER BY d.next, d.notice, d.webhook LIMIT ?")
-	deliveriesOf  = withNotice("d.webhook = ? AND d.notice < ? AND h.account = ? ORDER BY d.notice DESC LIMIT ?")
+	firstDeliveries = withNotice("webhooks h CROSS JOIN deliveries d ON d.webhook = h.id", "d.notice = ("+firstOf+") AND (?1 = '' OR h.id = ?1) ORDER BY d.notice, d.webhook")
+	deliveriesOf    = withNotice("deliveries d JOIN webhooks h ON h.id = d.webhook", "d.webhook = ? AND d.notice < ? AND h.account = ? ORDER BY d.notice DESC LIMIT ?")
 )
 
-func withNotice(tail string) string {
-	return "SELECT " + deliveries.of("d") + ", " + notices.of("n") + ", " + webhooks.of("h") + " FROM deliveries d " +
-		"JOIN notices n ON n.id = d.notice JOIN webhooks h ON h.id = d.webhook WHERE " + tail
+func withNotice(from, where string) string {
+	return "SELECT " + deliveries.of("d") + ", " + notices.of("n") + ", " + webhooks.of("h") + " FROM " + from +
+		" JOIN notices n ON n.id = d.notice WHERE " + where
 }
 
 func sentRow(s *engine.Sending) []any {
 	return append(append(deliveryRow(&s.Delivery), noticeRow(&s.Notice)...), webhookRow(&s.Webhook)...)
 }
 
-// DueDeliveries returns what is to be tried at now, the longest due first: limit
-// of them, at most MaxPage.
-func (s *Store) DueDeliveries(ctx context.Context, now time.Time, limit int) ([]engine.Sending, error) {
-	due, err := query(ctx, s.read, sentRow, dueDeliveries, moment{&now}, page(limit))
+// firstOf is found by an index of what waits, however much there is. The index is
+// named, and webhooks are read first, since SQLite would rather read all that ever
+// was delivered.
+const firstOf = "SELECT min(notice) FROM deliveries INDEXED BY deliveries_waiting WHERE webhook = h.id AND next IS NOT NULL"
+
+// FirstDeliveries returns of each webhook, or of one (not ""), the delivery that
+// is to be carried out first: that of the oldest notice that is not over, due or
+// not. What waits behind it is not looked at, so that a webhook that takes nothing
+// delays no other.
+func (s *Store) FirstDeliveries(ctx context.Context, webhook string) ([]engine.Sending, error) {
+	first, err := query(ctx, s.read, sentRow, firstDeliveries, webhook)
 	if err != nil {
-		return nil, s.fault("read due deliveries", err)
+		return nil, s.fault("read the next deliveries", err)
 	}
-	return due, nil
-}
-
-const nextDelivery = "SELECT min(next) FROM deliveries WHERE next IS NOT NULL"
-
-// NextDelivery is when the next delivery is to be tried, which may be past; zero
-// = there is none.
-func (s *Store) NextDelivery(ctx context.Context) (next time.Time, err error) {
-	if err := s.read.QueryRowContext(ctx, nextDelivery).Scan(moment{&next}); err != nil {
-		return time.Time{}, s.fault("read the next delivery", err)
-	}
-	return next, nil
+	return first, nil
 }
 
 // saveDelivery changes no row into another's: the key only finds it.

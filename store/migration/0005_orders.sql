@@ -159,7 +159,7 @@ CREATE TABLE deliveries (
 	CHECK (next IS NULL OR done IS NULL)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX deliveries_due ON deliveries (next) WHERE next IS NOT NULL;
+CREATE INDEX deliveries_waiting ON deliveries (webhook, notice) WHERE next IS NOT NULL;
 CREATE INDEX deliveries_of_webhook ON deliveries (webhook, notice);
 
 CREATE TRIGGER notices_fixed BEFORE UPDATE ON notices
