@@ -223,6 +223,7 @@ func (r *rack) layoutPi(p Pi, on map[string]PiName) {
 	have.Model = cmp.Or(have.Model, p.Model)
 	have.Serial = cmp.Or(have.Serial, p.Serial)
 	have.MAC = cmp.Or(have.MAC, p.MAC)
+	have.Memory = cmp.Or(have.Memory, p.Memory)
 	have.Image = cmp.Or(have.Image, p.Image)
 	if before != have.Pi {
 		r.savePi(have)
@@ -258,7 +259,7 @@ func (r *rack) putBack(p *Pi, on map[string]PiName) {
 	p.Life, p.Note, p.Power, p.Rescue = was.Life, was.Note, was.Power, was.Rescue
 	p.Volume, p.Image, p.Former, p.FormerImage = was.Volume, was.Image, was.Former, was.FormerImage
 	p.MAC, p.Serial, p.Model = cmp.Or(was.MAC, p.MAC), cmp.Or(was.Serial, p.Serial), cmp.Or(was.Model, p.Model)
-	p.Memory = was.Memory
+	p.Memory = cmp.Or(was.Memory, p.Memory)
 }
 
 // jobOf finds the job of a place that was taken out while it ran: nothing else

@@ -22,12 +22,15 @@ type Config struct {
 	Console  Console
 	Backup   Backup
 	HTTP     HTTP
+	Orders   Orders
+	API      API
 	Guard    []Guard // one per verb of engine.Verbs, in that order
 	Locals   []Local
 	Switches []Switch
 	Segments []Segment
 	Servers  []Server
 	Images   []Image
+	Plans    []Plan
 
 	source *source // where the file says what; nil for a value built in code
 }
@@ -195,6 +198,7 @@ type Segment struct {
 	MAC       engine.MAC
 	Serial    Serial
 	Model     engine.Model
+	Memory    int // MB, 0 = not known
 	Image     string
 	Life      engine.Life
 }
@@ -244,6 +248,8 @@ func Default() *Config {
 		Console: Console{Socket: DefaultSocket},
 		Backup:  Backup{Keep: 14},
 		HTTP:    HTTP{Listen: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), metricsPort)},
+		Orders:  Orders{Tries: 3, PoolBits: 64, Quarantine: 7, KeepDays: 7},
+		API:     API{Base: "/beta"},
 		Guard:   defaultGuards(),
 	}
 }

@@ -116,6 +116,7 @@ power = true
 mac = "B8-27-EB-12-34-56"
 serial = "0a0B0c0d"
 model = "3B+"
+memory = 1024
 image = "trixie"
 
 [[segment]]
@@ -142,6 +143,43 @@ disk_gb = 40
 name = "trixie"
 label = "Pi OS"
 path = "/srv/images/trixie"
+
+[orders]
+disk = "0.85"
+spares = 1
+tries = 2
+pool = "2001:db8:7:1::/96"
+pool_bits = 64
+gateway = "2001:db8:7:1:ffff::1"
+ssh_ports = 5000
+quarantine_days = 30
+keep_days = 0
+image = "trixie"
+examine = true
+exam_image = "trixie"
+
+[[plan]]
+model = 4
+memory = 4096
+month = "7.5"
+
+[[plan]]
+model = 4
+cpu = 1_500
+month = "0"
+
+[[plan]]
+month = "5.75"
+
+[api]
+listen = "0.0.0.0:8443"
+cert = "/etc/picloud/api.crt"
+key = "/etc/picloud/api.key"
+base = "/hosted/v0"
+url = "https://api.example.org:444/pi"
+private_webhooks = ["10.20.0.0/16", "fd00::/8", "192.0.2.7"]
+location = "CLL"
+domain = "pi.example.org"
 `
 
 func TestParseFull(t *testing.T) {
@@ -172,7 +210,7 @@ func TestParseFull(t *testing.T) {
 		{
 			Name: "b7-001", Interface: "eth0.101", Address: netip.MustParsePrefix("10.64.0.2/30"),
 			Switch: "sw1", Port: 24, Power: true, MAC: engine.MAC{0xb8, 0x27, 0xeb, 0x12, 0x34, 0x56},
-			Serial: 0x0a0b0c0d, Model: engine.Model3BPlus, Image: "trixie",
+			Serial: 0x0a0b0c0d, Model: engine.Model3BPlus, Memory: 1024, Image: "trixie",
 		},
 		{
 			Name: "seg2", Interface: "eth0.102", Address: netip.MustParsePrefix("10.65.0.1/24"),
@@ -186,6 +224,19 @@ func TestParseFull(t *testing.T) {
 		Address: netip.MustParsePrefix("2001:db8:0:1::2/64"), DiskGB: 40,
 	}}
 	want.Images = []Image{{Name: "trixie", Label: "Pi OS", Path: "/srv/images/trixie"}}
+	want.Orders = Orders{
+		Disk: 85, Spares: 1, Tries: 2, Pool: netip.MustParsePrefix("2001:db8:7:1::/96"), PoolBits: 64,
+		Gateway: netip.MustParseAddr("2001:db8:7:1:ffff::1"), SSHPorts: 5000, Quarantine: 30,
+		Image: "trixie", Examine: true, ExamImage: "trixie",
+	}
+	want.Plans = []Plan{{Model: 4, Memory: 4096, Month: 750}, {Model: 4, CPU: 1500}, {Month: 575}}
+	want.API = API{
+		Listen: netip.MustParseAddrPort("0.0.0.0:8443"), Cert: "/etc/picloud/api.crt", Key: "/etc/picloud/api.key",
+		Base: "/hosted/v0", URL: "https://api.example.org:444/pi", Location: "CLL", Domain: "pi.example.org",
+		PrivateWebhooks: []netip.Prefix{
+			netip.MustParsePrefix("10.20.0.0/16"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("192.0.2.7/32"),
+		},
+	}
 	sameConfig(t, c, want)
 
 	var b bytes.Buffer
@@ -208,7 +259,7 @@ func TestLayout(t *testing.T) {
 					Name: "b7-001", Interface: "eth0.101", Server: netip.MustParseAddr("10.64.0.2"),
 					Addr: netip.MustParsePrefix("10.64.0.1/30"), Port: engine.PortID{Switch: "sw1", Port: 24},
 				},
-				Model: engine.Model3BPlus, Serial: 0x0a0b0c0d, MAC: c.Segments[0].MAC,
+				Model: engine.Model3BPlus, Memory: 1024, Serial: 0x0a0b0c0d, MAC: c.Segments[0].MAC,
 				Life: engine.LifeReady, Power: true, Image: "trixie",
 			},
 			{
@@ -225,6 +276,14 @@ func TestLayout(t *testing.T) {
 			Address: netip.MustParsePrefix("2001:db8:0:1::2/64"), Gateway: DefaultGateway, Disk: 40_000_000_000,
 		}},
 		Images: []engine.Image{{Name: "trixie", Label: "Pi OS"}},
+		Rules: engine.Rules{
+			Plans: []engine.Plan{
+				{Spec: engine.Spec{Model: 4, Memory: 4096}, Month: 750}, {Spec: engine.Spec{Model: 4, CPU: 1500}}, {Month: 575},
+			},
+			Disk: 85, Spares: 1, Tries: 2, Pool: netip.MustParsePrefix("2001:db8:7:1::/96"), Bits: 64,
+			Gateway: netip.MustParseAddr("2001:db8:7:1:ffff::1"), Ports: 5000, Quarantine: 30 * day,
+			Image: "trixie", Examine: true, Exam: "trixie",
+		},
 	}
 	if diff := cmp.Diff(want, layout, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 		cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
@@ -235,6 +294,13 @@ func TestLayout(t *testing.T) {
 	}
 	if plain := mustParse(t, small); plain.Volumes.Keep() != 7*24*time.Hour || plain.Volumes.Disk() != 0 || c.Volumes.Keep() != 0 || c.Volumes.Disk() != 10_000_000_000 {
 		t.Errorf("kept for %s, disk %d", plain.Volumes.Keep(), c.Volumes.Disk())
+	}
+	withPool := mustParse(t, small+"[orders]\npool = \"2001:db8:7::/48\"\n").Layout().Rules
+	if withPool.Gateway != DefaultGateway || withPool.Bits != 64 || withPool.Tries != 3 || withPool.Quarantine != 7*day || withPool.Keep != 7*day {
+		t.Errorf("rules %+v", withPool)
+	}
+	if none := mustParse(t, small).Layout().Rules; none.Gateway.IsValid() || none.Bits != 0 {
+		t.Errorf("a gateway without a pool: %+v", none)
 	}
 	if c.Limits() != c.Boot.Limits {
 		t.Error("Limits are not Boot.Limits")
@@ -289,7 +355,15 @@ func TestTemplate(t *testing.T) {
 	s := &want.Segments[0]
 	s.Pi, s.PiAddress = "a3-001", netip.MustParseAddr("10.64.0.2")
 	s.MAC, s.Serial, s.Model = engine.MAC{0xb8, 0x27, 0xeb, 0x12, 0x34, 0x56}, 0x12345678, engine.Model4B
-	s.Image, s.Life = BuiltinImage, engine.LifeReady
+	s.Memory, s.Image, s.Life = 4096, BuiltinImage, engine.LifeReady
+	want.Orders.Pool, want.Orders.Gateway = netip.MustParsePrefix("2001:db8:0:2::/64"), DefaultGateway
+	want.Orders.Image, want.Orders.ExamImage = BuiltinImage, BuiltinImage
+	want.Plans = []Plan{{Model: 4, Memory: 4096, Month: 575}}
+	want.API = API{
+		Listen: netip.MustParseAddrPort("0.0.0.0:8443"), Cert: "/etc/picloud/api.crt", Key: "/etc/picloud/api.key",
+		Base: "/beta", URL: "https://api.example.org", PrivateWebhooks: []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16")},
+		Location: "CLL", Domain: "pi.example.org",
+	}
 	want.Switches[0].Overrides = []PortMap{{Port: 1}}
 	want.Volumes.Group, want.Volumes.Pool = "vg0", "picloud"
 	want.Guest = Guest{Resolvers: []netip.Addr{netip.MustParseAddr("2001:db8::64")}, TimeZone: "Europe/London"}

@@ -133,7 +133,11 @@ func parseCredentials(path string, data []byte) (Credentials, []Problem) {
 }
 
 // readSecret reads a small regular file that not everyone may read.
-func readSecret(path string) ([]byte, *fault) {
+func readSecret(path string) ([]byte, *fault) { return readSmall(path, 0o007) }
+
+// readSmall reads a small regular file that has none of the forbidden bits in
+// its mode.
+func readSmall(path string, forbidden fs.FileMode) ([]byte, *fault) {
 	// Opening a pipe would wait for a writer; the mode is the open file's, so
 	// that it cannot be exchanged in between.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
@@ -150,7 +154,7 @@ func readSecret(path string) ([]byte, *fault) {
 		return nil, faultf("", "%s", cause(err))
 	case !info.Mode().IsRegular():
 		return nil, faultf("a file with mode 640", "is not a file")
-	case info.Mode().Perm()&0o007 != 0:
+	case info.Mode().Perm()&forbidden != 0:
 		return nil, faultf("chmod 640 "+path, "everyone may read or write it (mode %04o)", info.Mode().Perm())
 	}
 	data, err := readAll(f, maxCredentials)

@@ -352,6 +352,15 @@ func (d *decoder) setting(s scope, key string, at position, v *unstable.Node) {
 			return f
 		})
 		return
+	case *[]netip.Prefix:
+		d.texts(s, key, at, v, func(text string) *fault {
+			p, f := parseNetwork(text)
+			if f == nil {
+				*list = append(*list, p)
+			}
+			return f
+		})
+		return
 	}
 	if wrong := decode(v, target); wrong != nil {
 		if f.secret {

@@ -11,7 +11,7 @@ import (
 // Layout is the rack as the engine takes it, in the file's order. Call it only
 // on a Config that Validate, Parse or Load found no problem in.
 func (c *Config) Layout() engine.Layout {
-	layout := engine.Layout{Rack: c.Rack}
+	layout := engine.Layout{Rack: c.Rack, Rules: c.rules()}
 	for _, s := range c.Switches {
 		layout.Switches = append(layout.Switches, engine.Switch{Name: s.Name, Ports: s.Ports})
 	}
@@ -63,6 +63,7 @@ func (s *Segment) pi(server string) engine.Pi {
 			Port:      engine.PortID{Switch: s.Switch, Port: s.Port},
 		},
 		Model:  s.Model,
+		Memory: s.Memory,
 		Serial: uint32(s.Serial),
 		MAC:    s.MAC,
 		Life:   s.life(server),

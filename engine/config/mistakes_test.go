@@ -109,7 +109,7 @@ rack.toml:15:1: unknown table "dchp"
 	{`unknown table, far`, "", `[metrics]
 `, `
 rack.toml:15:1: unknown table "metrics"
-  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, guard.VERB, switch, switch.port, segment, server, image
+  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, orders, api, guard.VERB, switch, switch.port, segment, server, image, plan
 `},
 	{`unknown verb`, "", `[guard.cylce]
 `, `
@@ -161,7 +161,7 @@ rack.toml:17:1: [ssh] is there twice, first in line 15
 ssh = {port = 22}
 [ssh.x]`, `
 rack.toml:3:1: unknown table "ssh.x"
-  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, guard.VERB, switch, switch.port, segment, server, image
+  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, orders, api, guard.VERB, switch, switch.port, segment, server, image, plan
 `},
 	{`port override above any switch`, `rack = "A3"`, `rack = "A3"
 [[switch.port]]
@@ -867,6 +867,202 @@ rack.toml:12:11: segment "a3-001" address: 224.0.0.1 is no host's address
 	{`long owner`, "", "[[server]]\nname = \"shop\"\nowner = \"" + strings.Repeat("x", 129) + "\"\npi = \"a3-001\"\n", `
 rack.toml:17:9: server "shop" owner: 129 bytes are too long
   try: at most 128 bytes
+`},
+	{`money`, "", `[orders]
+disk = 1.5
+[[plan]]
+model = 5
+month = "5.755"
+[[plan]]
+memory = 1024
+month = "-1"
+[[plan]]
+memory = 2048
+month = "£5"
+[[plan]]
+model = 4
+`, `
+rack.toml:16:8: orders.disk: want text in quotes, got the number 1.5
+  try: "1.5"
+rack.toml:19:9: plan "model 5" month: "5.755" is not an amount of money
+  try: pounds and pence such as "5.75", at most 1000000
+rack.toml:22:9: plan "1024 MB" month: "-1" is not an amount of money
+  try: pounds and pence such as "5.75", at most 1000000
+rack.toml:25:9: plan "2048 MB" month: "£5" is not an amount of money
+  try: pounds and pence such as "5.75", at most 1000000
+rack.toml:26:1: plan "model 4" month: is not set
+  try: month = "5.75", or "0" if it is free
+`},
+	{`boards that are none`, "", `[[plan]]
+model = 2
+month = "1"
+[[plan]]
+memory = 4
+month = "1"
+[[plan]]
+memory = 3000
+cpu = -1
+month = "1"
+`, `
+rack.toml:16:9: plan "model 2" model: 2 is no model that can be booted
+  try: 3, 4 or 5; 0 = any
+rack.toml:19:10: plan "4 MB" memory: no board has 4 MB
+  try: 4096
+rack.toml:22:10: plan "3000 MB -1 MHz" memory: no board has 3000 MB
+  try: one of 512 1024 2048 4096 8192 16384
+rack.toml:23:7: plan "3000 MB -1 MHz" cpu: -1 is too small
+  try: a number from 0 to 10000
+`},
+	{`memory of a segment`, `port = 1`, `port = 1
+memory = 8`, `
+rack.toml:15:10: segment "a3-001" memory: no board has 8 MB
+  try: 8192
+`},
+	{`plan that no board meets`, "", `[[plan]]
+model = 4
+month = "5"
+[[plan]]
+model = 4
+memory = 4096
+month = "6"
+[[plan]]
+month = "3"
+[[plan]]
+month = "4"
+`, `
+rack.toml:18:1: plan "model 4 4096 MB": is nobody's: its boards meet plan "model 4" first (line 15)
+  try: put the plan for more kinds of boards last
+rack.toml:24:1: plan: is nobody's: its boards meet plan first (line 22)
+  try: put the plan for more kinds of boards last
+`},
+	{`pool of private addresses`, "", `[orders]
+pool = "10.0.0.0/16"
+tries = 0
+ssh_ports = 22
+pool_bits = 0
+spares = -1
+`, `
+rack.toml:16:8: orders.pool: 10.0.0.0/16 is not of public IPv6 addresses
+  try: a network of public IPv6 addresses, such as "2001:db8:0:2::/64"
+rack.toml:17:9: orders.tries: 0 is too small
+  try: a number from 1 to 10
+rack.toml:18:13: orders.ssh_ports: 22 is too small
+  try: a number from 1023 to 60000, or 0
+rack.toml:19:13: orders.pool_bits: 0 is too small
+  try: a number from 1 to 128
+rack.toml:20:10: orders.spares: -1 is too small
+  try: a number from 0 to 10000
+`},
+	{`pool that is too small`, "", `[orders]
+pool = "2001:db8::/120"
+`, `
+rack.toml:16:8: orders.pool: 2001:db8::/120 is too small
+  try: a length from 16 to 112
+`},
+	{`pool with host bits`, "", `[orders]
+pool = "2001:db8::7/64"
+`, `
+rack.toml:16:8: orders.pool: 2001:db8::7/64 is an address within its network
+  try: "2001:db8::/64"
+`},
+	{`pool without a length`, "", `[orders]
+pool = "2001:db8::"
+`, `
+rack.toml:16:8: orders.pool: "2001:db8::" has no length of its prefix
+  try: "2001:db8::/64"
+`},
+	{`pool with somebody in it`, "", `[[server]]
+name = "shop"
+owner = "me"
+pi = "a3-001"
+address = "2001:db8:0:2::17/64"
+[orders]
+pool = "2001:db8:0:2::/64"
+gateway = "2001:db8:0:2::1"
+`, `
+rack.toml:19:11: server "shop" address: 2001:db8:0:2::17 is within orders.pool, 2001:db8:0:2::/64
+  try: an address outside of the pool
+rack.toml:22:11: orders.gateway: 2001:db8:0:2::1 is within the pool
+  try: "fe80::1"
+`},
+	{`gateway elsewhere`, "", `[orders]
+pool = "2001:db8:0:2::/96"
+gateway = "2001:db8:0:3::1"
+`, `
+rack.toml:17:11: orders.gateway: 2001:db8:0:3::1 is neither link-local nor on the wire of the pool
+  try: "fe80::1"
+`},
+	{`gateway of no pool`, "", `[orders]
+gateway = "fe80::1"
+`, `
+rack.toml:16:11: orders.gateway: there is no pool that it would be for
+  try: pool = "2001:db8:0:2::/64"
+`},
+	{`images of orders`, "", `[orders]
+image = "builtni"
+examine = true
+[[image]]
+name = "builtin"
+`, `
+rack.toml:15:1: [orders]: no exam_image, which examine = true needs
+  try: exam_image = "…", the name of an [[image]]
+rack.toml:16:9: orders.image: there is no [[image]] "builtni"
+  try: "builtin"
+`},
+	{`API open to all`, "", `[api]
+listen = "0.0.0.0:8443"
+`, `
+rack.toml:16:10: api.listen: 0.0.0.0:8443 can be reached from outside, and there is no certificate
+  try: cert and key, or "127.0.0.1:8443" with a proxy in front of it
+`},
+	{`certificate without a key`, "", `[api]
+listen = "127.0.0.1:9468"
+cert = "/etc/picloud/api.crt"
+`, `
+rack.toml:16:10: api.listen: 127.0.0.1:9468 is http.listen too
+  try: another port
+rack.toml:17:8: [api]: cert without key
+  try: key = "/etc/picloud/api.key"
+`},
+	{`key without a certificate`, "", `[api]
+key = "api.key"
+`, `
+rack.toml:16:7: api.key: "api.key" is not a whole path
+  try: "/api.key"
+rack.toml:16:7: [api]: key without cert
+  try: cert = "/etc/picloud/api.crt"
+`},
+	{`words of the API`, "", `[api]
+base = "/v1/pi"
+url = "https://me:secret@api.example.org"
+private_webhooks = ["10.0.0.7/8", "everywhere"]
+location = "C L L"
+domain = "Pi.example.org."
+`, `
+rack.toml:16:8: api.base: "/v1/pi" is where other calls are
+  try: "/beta"
+rack.toml:17:7: api.url: "https://me:secret@api.example.org" has more than a host, a port and a path
+  try: such as "https://api.example.org"
+rack.toml:18:21: api.private_webhooks 1: 10.0.0.7/8 is an address within its network
+  try: "10.0.0.0/8"
+rack.toml:18:35: api.private_webhooks: "everywhere" is not a network
+  try: a network such as "10.20.0.0/16"
+rack.toml:19:12: api.location: "C L L" cannot be used
+  try: letters, digits and . _ - between them, at most 63
+rack.toml:20:10: api.domain: "Pi.example.org." cannot be a domain
+  try: labels of lower-case letters, digits and hyphens, such as "pi.example.org"
+`},
+	{`addresses of the API`, "", `[api]
+base = ""
+url = "https://api.example.org/"
+private_webhooks = "10.0.0.0/8"
+`, `
+rack.toml:16:8: [api]: no base
+  try: base = "/beta"
+rack.toml:17:7: api.url: "https://api.example.org/" ends in a slash
+  try: "https://api.example.org"
+rack.toml:18:20: api.private_webhooks: want a list of texts, got text
+  try: ["one", "two"]
 `},
 	{`switch without a name`, `name = "sw1"`, ``, `
 rack.toml:3:1: switch: no name

@@ -133,6 +133,7 @@ func (c *Config) checkFiles(list *problems) {
 	if info, err := os.Stat(c.State); c.State != "" && err == nil && !info.IsDir() {
 		list.add(c.source.position(place{key: "state"}), fmt.Sprintf("state: %s is not a folder", c.State), "a folder, or a path where nothing is yet")
 	}
+	c.checkCertificate(list)
 	for i := range c.Images {
 		c.checkImage(i, list)
 	}

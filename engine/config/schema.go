@@ -24,11 +24,11 @@ const portDoc = "A port that the switch numbers otherwise; belongs to the [[swit
 
 // schema is every table and key of the file, in the order they are printed.
 func schema(known Known) []table {
-	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), guestTable(), sshTable(), consoleTable(), localTable(), backupTable(), httpTable(), guardParent()}
+	tables := []table{topTable(), bootTable(), dhcpTable(), tftpTable(), nfsTable(known), volumesTable(known), guestTable(), sshTable(), consoleTable(), localTable(), backupTable(), httpTable(), ordersTable(), apiTable(), guardParent()}
 	for i, g := range defaultGuards() {
 		tables = append(tables, guardTable(i, g))
 	}
-	return append(tables, switchTable(known), portMapTable(), segmentTable(), serverTable(), imageTable())
+	return append(tables, switchTable(known), portMapTable(), segmentTable(), serverTable(), imageTable(), planTable())
 }
 
 func topTable() table {
@@ -286,6 +286,8 @@ func segmentTable() table {
 		field{key: "model", doc: "3B, 3B+, 4B or 5.", example: `"4B"`,
 			ref:   ref(func(s *Segment) any { return &s.Model }),
 			check: oneOf([]engine.Model{engine.Model3B, engine.Model3BPlus, engine.Model4B, engine.Model5})},
+		field{key: "memory", doc: "In MB; 0 = not known.", example: "4096",
+			ref: ref(func(s *Segment) any { return &s.Memory }), check: on(memorySize)},
 		field{key: "image", doc: "The [[image]] of its first root.", example: `"builtin"`,
 			ref: ref(func(s *Segment) any { return &s.Image })},
 		field{key: "life", doc: "new, ready or broken. If not set: live with a [[server]], ready with a mac\nor serial, else new.", example: `"ready"`,

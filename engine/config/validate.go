@@ -27,7 +27,7 @@ func (c *Config) validate(tables []table, list *problems) {
 	for _, check := range []func(*checker){
 		(*checker).guards, (*checker).servers, (*checker).nfs, (*checker).volumes, (*checker).switches, (*checker).portMaps,
 		(*checker).images, (*checker).names, (*checker).segments, (*checker).overlaps, (*checker).boards,
-		(*checker).customers, (*checker).addresses, (*checker).locals,
+		(*checker).customers, (*checker).addresses, (*checker).locals, (*checker).orders, (*checker).plans, (*checker).api,
 	} {
 		check(k)
 	}
@@ -126,13 +126,21 @@ func (k *checker) locals() {
 	}
 }
 
-// servers wants different ports for DHCP and TFTP, and for SSH and HTTP.
+// servers wants different ports for DHCP and TFTP, and for SSH, HTTP and the API.
 func (k *checker) servers() {
 	if k.c.DHCP.Port != 0 && k.c.DHCP.Port == k.c.TFTP.Port {
 		k.say(place{table: "tftp", key: "port"}, "tftp.port", faultf("69", "%d is dhcp.port too", k.c.TFTP.Port))
 	}
 	if l := k.c.HTTP.Listen; l.IsValid() && l == k.c.Console.Listen {
 		k.say(place{table: "http", key: "listen"}, "http.listen", faultf(quote(Default().HTTP.Listen.String()), "%s is console.listen too", l))
+	}
+	for _, other := range []struct {
+		name   string
+		listen netip.AddrPort
+	}{{"console.listen", k.c.Console.Listen}, {"http.listen", k.c.HTTP.Listen}} {
+		if l := k.c.API.Listen; l.IsValid() && l == other.listen {
+			k.say(place{table: "api", key: "listen"}, "api.listen", faultf("another port", "%s is %s too", l, other.name))
+		}
 	}
 }
 
@@ -255,7 +263,7 @@ func (k *checker) segments() {
 		name := title("segment", s.Name)
 		k.piAddress(s, at("pi_address"), name)
 		w.port(s, at, name)
-		w.image(s, at("image"), name)
+		w.image(s.Image, at("image"), name+" image")
 		if s.Interface != "" && !s.Address.Addr().IsLoopback() {
 			unique(k, w.interfaces, s.Interface, at("interface"), name, "interface "+s.Interface)
 		}
@@ -339,9 +347,9 @@ func (w *wiring) port(s *Segment, at func(string) place, name string) {
 	}
 }
 
-func (w *wiring) image(s *Segment, p place, name string) {
-	if s.Image != "" && !w.images[s.Image] && !w.unsureImage {
-		w.say(p, name+" image", w.absent("[[image]]", s.Image, w.imageNames))
+func (w *wiring) image(image string, p place, name string) {
+	if image != "" && !w.images[image] && !w.unsureImage {
+		w.say(p, name, w.absent("[[image]]", image, w.imageNames))
 	}
 }
 

@@ -86,6 +86,8 @@ func decodeText(s string, target any) *fault {
 		return set(s, t, parseSerial)
 	case *engine.GuardKind:
 		return set(s, t, parseGuard)
+	case *engine.Pence:
+		return set(s, t, parsePence)
 	}
 	reflect.ValueOf(target).Elem().SetString(s)
 	return nil
@@ -135,6 +137,26 @@ func parsePrefix(s string) (netip.Prefix, *fault) {
 	if s != "" && err != nil {
 		return p, faultf(`the server's address with its mask, such as "10.64.0.1/30"`,
 			"%s is not an address with a mask", show(s))
+	}
+	return p, nil
+}
+
+// parseNetwork reads a network, or an address as a network of its own.
+func parseNetwork(s string) (netip.Prefix, *fault) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a.WithZone(""), a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, faultf(`a network such as "10.20.0.0/16"`, "%s is not a network", show(s))
+	}
+	return p, nil
+}
+
+func parsePence(s string) (engine.Pence, *fault) {
+	p, err := engine.ParsePence(s)
+	if err != nil {
+		return 0, faultf(`pounds and pence such as "5.75", at most 1000000`, "%s is not an amount of money", show(s))
 	}
 	return p, nil
 }
@@ -222,6 +244,12 @@ func format(value any) string {
 			list[i] = a.String()
 		}
 		return formatList(list)
+	case *[]netip.Prefix:
+		list := make([]string, len(*v))
+		for i, p := range *v {
+			list[i] = p.String()
+		}
+		return formatList(list)
 	}
 	return quote(formatText(value))
 }
@@ -246,6 +274,8 @@ func formatText(value any) string {
 	case *engine.MAC:
 		return v.String()
 	case *engine.GuardKind:
+		return v.String()
+	case *engine.Pence:
 		return v.String()
 	case *netip.Addr, *netip.AddrPort, *netip.Prefix:
 		if isZero(v) {

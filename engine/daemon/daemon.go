@@ -396,8 +396,9 @@ func (d *Daemon) prune(ctx context.Context) error {
 var ErrRestart = errors.New("takes effect after a restart")
 
 // Reload takes over a new configuration while the rack runs: segments, Pis,
-// servers, images and switches. Ports, the state folder and timings of what
-// already runs need a restart; the error names them, and the rest is done.
+// servers, images, switches, and how servers are ordered and priced. Ports, the
+// state folder and timings of what already runs need a restart; the error names
+// them, and the rest is done.
 func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 	old := d.opts.Config // what was started with: what needs a restart stays as there
 	layout, err := layoutOf(ctx, cfg, d.volumes)
@@ -435,7 +436,7 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 		"state": cfg.State != old.State, "[boot]": cfg.Boot != old.Boot, "[dhcp]": cfg.DHCP != old.DHCP,
 		"[tftp]": cfg.TFTP != old.TFTP, "[nfs]": cfg.NFS != old.NFS, "[volumes]": cfg.Volumes != old.Volumes, "[ssh]": cfg.SSH != old.SSH,
 		"[console]": cfg.Console != old.Console, "[backup]": cfg.Backup != old.Backup, "[http]": cfg.HTTP != old.HTTP,
-		"[guest]": !sameGuest(cfg.Guest, old.Guest),
+		"[guest]": !sameGuest(cfg.Guest, old.Guest), "[api]": !cfg.API.Equal(old.API),
 		"[guard]": !slices.Equal(cfg.Guard, old.Guard),
 	} {
 		if changed {
