@@ -57,3 +57,6 @@ func (c *billClock) settle() { c.settled.Store(c.now().Unix()) }
 
 // complete is the time before which the ledger has all its rows.
 func (c *billClock) complete() time.Time { return time.Unix(c.settled.Load(), 0).UTC() }
+
+// Billed is how far the ledger is whole; see Desk.
+func (e *Engine) Billed() time.Time { return e.state.clock.complete() }
