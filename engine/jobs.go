@@ -32,7 +32,7 @@ func (r *rack) newJob(verb VerbName, p *piState, actor string, batchID, audit in
 	r.ids.Job++
 	j := &jobState{pi: p, Job: Job{
 		ID: r.ids.Job, Batch: cmp.Or(batchID, r.ids.Job), Audit: audit, Verb: string(verb), Pi: p.Name,
-		Actor: actor, State: JobQueued, Created: time.Now(),
+		Actor: actor, Server: p.Server, State: JobQueued, Created: time.Now(),
 	}}
 	for _, name := range plans[verb] {
 		j.Steps = append(j.Steps, Step{Name: name, State: StepWaiting})

@@ -474,3 +474,23 @@ func TestOrdersAtRandom(t *testing.T) {
 		})
 	}
 }
+
+// An address of the pool that the configuration gave to one of its own servers
+// is nobody else's.
+func TestOrderLeavesConfiguredAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := rig(t)
+		l := marketLayout(3, nil)
+		l.Servers = []Server{{Name: "own", Owner: "staff", Address: netip.MustParsePrefix("2001:db8::1/64")}}
+		l.Pis[0].Server = "own"
+		b.start(l, nil)
+		b.must(b.e.ChangeAccounts(t.Context(), AccountCommand{Verb: AccountAdd, Actor: admin, Account: Account{Name: "acme"}}))
+		time.Sleep(3 * time.Second)
+		b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1"})
+		if v, _ := b.e.Server("acme", "web1"); v.Address != netip.MustParsePrefix("2001:db8::2/64") || v.Pi == "t-000" {
+			t.Errorf("%+v", v)
+		}
+		time.Sleep(time.Minute)
+		b.stop()
+	})
+}

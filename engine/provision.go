@@ -180,6 +180,9 @@ func (r *rack) giveNumber(s *Server) error {
 		used := make(map[int]bool, len(r.servers))
 		for _, other := range r.servers {
 			used[other.Number] = true
+			if other.Account == "" { // of the configuration: its address may be in the pool
+				used[r.rules.numberOf(other.Address.Addr())] = true
+			}
 		}
 		for s.Number = 1; used[s.Number]; s.Number++ {
 		}
@@ -209,6 +212,20 @@ func (r *rack) giveAddress(s *Server) error {
 	}
 	s.Address, s.Gateway = netip.PrefixFrom(addr, cmp.Or(r.rules.Bits, pool.Bits())), r.rules.Gateway
 	return nil
+}
+
+// numberOf is the number that an address of the pool goes with, 0 = it is not of
+// the pool.
+func (r *Rules) numberOf(a netip.Addr) int {
+	if !r.Pool.IsValid() || !r.Pool.Contains(a) {
+		return 0
+	}
+	first, b := r.Pool.Masked().Addr().As16(), a.As16()
+	n := binary.BigEndian.Uint64(b[8:]) - binary.BigEndian.Uint64(first[8:])
+	if [8]byte(b[:8]) != [8]byte(first[:8]) || n > largestNumber {
+		return 0
+	}
+	return int(n)
 }
 
 // pick chooses the Pi for an order: the lowest spec that the wish allows, on the

@@ -142,7 +142,7 @@ func (r *rack) viewPi(p *piState) PiView {
 		}
 	}
 	if s, ok := r.servers[p.Server]; ok {
-		v.Owner = s.Owner
+		v.Owner, v.Public, v.Gateway = s.Owner, s.Address, s.Gateway
 	}
 	if v.Stage == StageUnknown {
 		v.LastStage = p.stage

@@ -80,19 +80,23 @@ func (p PowerView) String() string {
 
 // PiView is one Pi in a snapshot.
 type PiView struct {
-	Name       PiName
-	Gen        uint64 // of what decisions rest on: send it back with a Command
-	Port       PortID
-	Segment    Segment
-	Model      Model
-	Memory     int // MB, 0 = not known
-	Serial     uint32
-	MAC        MAC
-	Addr       netip.Addr
-	Life       Life
-	Note       string
-	Server     string
-	Owner      string // customer, "" = nobody
+	Name    PiName
+	Gen     uint64 // of what decisions rest on: send it back with a Command
+	Port    PortID
+	Segment Segment
+	Model   Model
+	Memory  int // MB, 0 = not known
+	Serial  uint32
+	MAC     MAC
+	Addr    netip.Addr
+	Life    Life
+	Note    string
+	Server  string
+	Owner   string // customer, "" = nobody
+	// Public is the server's own address, with its prefix, and Gateway the next
+	// hop that it is told; zero = none.
+	Public     netip.Prefix
+	Gateway    netip.Addr
 	Power      PowerView
 	PowerAt    time.Time // when the switch last told
 	Wanted     bool      // what the port should be

@@ -23,9 +23,8 @@ type addresses struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	mu      sync.Mutex // a reload changes the servers while snapshots are followed
+	mu      sync.Mutex // a reload opens links while snapshots are followed
 	links   addressLinks
-	servers map[string]engine.Server
 	want    wires
 	checked time.Time
 	ours    map[wireGateway]bool // set by this process
@@ -62,14 +61,10 @@ func newAddresses(segments *routes, log *slog.Logger) *addresses {
 	}
 }
 
-// layout takes over the servers of a configuration.
+// layout opens what a configuration needs.
 func (a *addresses) layout(l engine.Layout) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.servers = map[string]engine.Server{}
-	for _, s := range l.Servers {
-		a.servers[s.Name] = s
-	}
 	for _, p := range l.Pis {
 		if a.links == nil && !a.segments.loopback(p.Segment.Name) {
 			links, err := link.Open()
@@ -113,13 +108,12 @@ func (a *addresses) wanted(s *engine.Snapshot) wires {
 	w := wires{routes: map[netip.Addr]string{}, gateways: map[wireGateway]bool{}}
 	for i := range s.Pis {
 		p := &s.Pis[i]
-		server, ok := a.servers[p.Server]
-		if !ok || p.Server == "" || !server.Address.IsValid() || a.segments.loopback(p.Segment.Name) {
+		if !p.Public.IsValid() || a.segments.loopback(p.Segment.Name) {
 			continue
 		}
-		w.routes[server.Address.Addr()] = p.Segment.Interface
-		if server.Gateway.IsLinkLocalUnicast() {
-			w.gateways[wireGateway{p.Segment.Interface, server.Gateway}] = true
+		w.routes[p.Public.Addr()] = p.Segment.Interface
+		if p.Gateway.IsLinkLocalUnicast() {
+			w.gateways[wireGateway{p.Segment.Interface, p.Gateway}] = true
 		}
 	}
 	return w

@@ -66,19 +66,18 @@ func TestAddressesFollowServers(t *testing.T) {
 	a := newAddresses(segments, slog.New(slog.NewTextHandler(&log, nil)))
 	now := time.Now()
 	a.now, a.links = func() time.Time { return now }, links
-	err := a.layout(engine.Layout{Servers: []engine.Server{
-		{Name: "one", Address: netip.PrefixFrom(a1, 64), Gateway: gw},
-		{Name: "two", Address: netip.PrefixFrom(a2, 64), Gateway: netip.MustParseAddr("2001:db8::ff")},
-		{Name: "plain"},
-	}})
-	if err != nil {
-		t.Fatal(err)
+	servers := map[string]engine.PiView{
+		"one":   {Public: netip.PrefixFrom(a1, 64), Gateway: gw},
+		"two":   {Public: netip.PrefixFrom(a2, 64), Gateway: netip.MustParseAddr("2001:db8::ff")},
+		"plain": {},
 	}
 	on := func(names ...string) *engine.Snapshot {
 		s := &engine.Snapshot{}
 		for i, n := range names {
 			iface := "eth0." + string(rune('1'+i))
-			s.Pis = append(s.Pis, engine.PiView{Server: n, Segment: engine.Segment{Name: iface, Interface: iface}})
+			p := servers[n]
+			p.Server, p.Segment = n, engine.Segment{Name: iface, Interface: iface}
+			s.Pis = append(s.Pis, p)
 		}
 		return s
 	}
@@ -92,7 +91,7 @@ func TestAddressesFollowServers(t *testing.T) {
 			t.Errorf("%s: %v %v, want %v %v", what, links.routes, links.gateways, routes, gws)
 		}
 	}
-	a.follow(on("one", "two", "plain", "", "unknown"))
+	a.follow(on("one", "two", "plain", ""))
 	want("at the start", map[netip.Addr]string{a1: "eth0.1", a2: "eth0.2"}, "eth0.1")
 	a.follow(on("", "two", "one"))
 	want("moved", map[netip.Addr]string{a1: "eth0.3", a2: "eth0.2"}, "eth0.3")
