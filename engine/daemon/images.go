@@ -114,7 +114,7 @@ type AddedImage struct {
 // AddImage unpacks an image into the state folder of a configuration and makes
 // it boot over the network. It is there whole or not at all. size is how many
 // bytes an image that is a disk of its own may hold, 0 = as the configuration
-// says. o.Dir is not looked at. A service that is running sees it after a reload.
+// says. o.Dir and o.Spool are not looked at. A service that is running sees it after a reload.
 func AddImage(ctx context.Context, cfg *config.Config, o image.Options, size int64) (AddedImage, error) {
 	driver, err := openVolumes(ctx, cfg, false, nil)
 	if err != nil {
@@ -128,6 +128,9 @@ func AddImage(ctx context.Context, cfg *config.Config, o image.Options, size int
 		return AddedImage{}, &image.Error{Op: "add", Name: o.Name, Err: image.ErrExists, Hint: "give it another name, or remove that one first"}
 	}
 	var added AddedImage
+	// Not in the image's own file system: blocks of a pool that were written once
+	// stay the image's, and would be every root's.
+	o.Spool = cfg.State
 	err = importImage(ctx, driver, cfg.State, o.Name, cmp.Or(size, cfg.Volumes.Disk()), func(ctx context.Context, dir string) error {
 		o.Dir = dir
 		if _, err := image.Add(ctx, o); err != nil {
