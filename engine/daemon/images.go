@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -289,7 +290,7 @@ func RemoveImage(ctx context.Context, cfg *config.Config, name string) error {
 	if _, err := imageNamed(ctx, cfg, driver, name); err != nil {
 		return err
 	}
-	users, err := clonesOf(ctx, driver, name)
+	users, err := clonesOf(ctx, driver, bootRecordsOf(cfg.State), name)
 	if err != nil {
 		return err
 	}
@@ -305,16 +306,23 @@ func RemoveImage(ctx context.Context, cfg *config.Config, name string) error {
 	return os.RemoveAll(filepath.Join(imagesFolder(cfg.State), name))
 }
 
-// clonesOf returns the volumes that say they were made from an image. A
-// customer can change what their root says; that loses nobody's data, since
-// volumes stay whole without their image.
-func clonesOf(ctx context.Context, driver volume.Driver, name string) ([]string, error) {
+// clonesOf returns the volumes that were made from an image, also those that are
+// being made. Of one without a record the root itself is asked, which its owner
+// can change; that loses nobody's data, since volumes stay whole without their
+// image.
+func clonesOf(ctx context.Context, driver volume.Driver, records bootRecords, name string) ([]string, error) {
+	recorded, err := records.images()
+	if err != nil {
+		return nil, err
+	}
 	list, err := driver.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var users []string
 	for _, v := range list {
+		if recorded[v.Name] != "" {
+			continue
+		}
 		dir, err := driver.Path(v.Name)
 		if errors.Is(err, volume.ErrNotFound) {
 			continue // removed meanwhile
@@ -322,11 +330,12 @@ func clonesOf(ctx context.Context, driver volume.Driver, name string) ([]string,
 		if err != nil {
 			return nil, err
 		}
-		if from, err := clonedFrom(dir); err == nil && from == name {
-			users = append(users, v.Name)
+		if from, err := clonedFrom(dir); err == nil {
+			recorded[v.Name] = from
 		}
 	}
-	return users, nil
+	maps.DeleteFunc(recorded, func(_, from string) bool { return from != name })
+	return slices.Sorted(maps.Keys(recorded)), nil
 }
 
 // clonedFrom reads in a root the name of its image. The root is hostile: the
