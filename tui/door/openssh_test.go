@@ -136,6 +136,9 @@ func (w *outside) openSSH(t testing.TB, dir, key string, args ...string) []strin
 	t.Helper()
 	ssh, err := exec.LookPath("ssh")
 	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err, ": apt install openssh-client")
+		}
 		t.Skip("needs OpenSSH's client: apt install openssh-client")
 	}
 	host, port, _ := net.SplitHostPort(w.addr)
@@ -226,6 +229,9 @@ type tmux struct {
 func newTmux(t testing.TB) *tmux {
 	t.Helper()
 	if _, err := exec.LookPath("tmux"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
 		t.Skip("needs tmux")
 	}
 	m := &tmux{t, filepath.Join(t.TempDir(), "tmux")}
