@@ -27,7 +27,7 @@ packages:
 
 # Real interfaces in network namespaces; needs root
 e2e-net *args:
-    go test -tags netns -count=1 {{args}} ./netboot/dhcp ./hw/link ./hw/sim/... ./engine/daemon/...
+    go test -tags netns -count=1 -timeout 20m {{args}} ./netboot/dhcp ./hw/link ./hw/sim/... ./engine/daemon/...
 
 # A real Debian booted over the network by virtual Pis, and all that is done to roots; needs root
 e2e-vm *args:
@@ -37,10 +37,10 @@ e2e-vm *args:
 vmtest *args: packages
     go test -tags vmtest -count=1 -timeout 45m -v {{args}} ./hw/vmtest
 
-# A real Debian for arm64 on QEMU's own Raspberry Pi 3B; its image takes ten minutes, once; needs root
+# A real Debian for arm64 on QEMU's own Raspberry Pi 3B, booted, reimaged and undone; its image takes ten minutes, once; needs root
 e2e-pi *args:
     .ci/packages qemu-system-arm qemu-user-static binfmt-support arch-test
-    go test -tags e2e,e2epi -run '^TestBootPi3B$' -count=1 -timeout 60m -v {{args}} ./hw/sim/virtualpi
+    go test -tags e2e,e2epi -run '^TestBootPi3B$|^TestRealRootsPi3B$' -count=1 -p 1 -timeout 60m -v {{args}} ./hw/sim/virtualpi ./engine/daemon
 
 # The Debian package, in the folder packages
 deb version="0.0.1":

@@ -50,6 +50,8 @@ func (m *Model) targets() (names []engine.PiName, why string) {
 		return nil, "no job is selected"
 	case inLog:
 		return nil, "a log line is no selection; tab or 1 goes to the Pis"
+	case inAudit:
+		return nil, "an act of the past is no selection; 1 goes to the Pis"
 	}
 	if m.anchor != "" {
 		m.rangeMark()

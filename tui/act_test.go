@@ -518,7 +518,7 @@ func TestGuardsOfTheConfiguration(t *testing.T) {
 // TestMonkey presses keys at random while the rack changes at random: whatever
 // is sent must have passed its guard.
 func TestMonkey(t *testing.T) {
-	keys := strings.Fields("c c c i i O u m m z z R x o y y n j k h l g G tab enter esc space v * / : ! s w f 1 2 3 4 b m r ? q a 3 - 0 0 2 [ ] up down pgdown backspace ctrl+c")
+	keys := strings.Fields("c c c i i O u m m z z R x o y y n j k h l g G tab enter esc space v * / : ! s w f 1 2 3 4 5 b m r ? q a 3 - 0 0 2 [ ] up down pgdown backspace ctrl+c")
 	runs := max(30/everySizeStep, 4)
 	for seed := range runs {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

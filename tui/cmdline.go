@@ -24,6 +24,7 @@ var words = []struct{ name, help string }{
 	{"pis", "go to the list of Pis"},
 	{"jobs", "go to the jobs"},
 	{"log", "go to the log"},
+	{"audit", "go to the audit"},
 	{"filter", "filter TEXT: as / does"},
 	{"help", "all keys and verbs"},
 	{"q", "leave the console"},

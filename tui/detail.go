@@ -38,6 +38,12 @@ func (m *Model) openDetail() tea.Cmd {
 			return nil
 		}
 		name = m.log.lines[m.log.cur].Pi
+	case inAudit:
+		r := m.audit.selected()
+		if r == nil {
+			return nil
+		}
+		name = engine.PiName(r.Target)
 	}
 	if m.pi(name) == nil {
 		return nil

@@ -26,7 +26,8 @@ type fakeRack struct {
 	boxes  map[int]engine.Mailbox[*engine.Snapshot]
 	nextID int
 	cmds   []engine.Command
-	log    []engine.LogLine // newest first
+	log    []engine.LogLine  // newest first
+	audit  []engine.AuditRow // newest first
 	boots  map[engine.PiName][]engine.Boot
 	guards map[engine.VerbName]engine.Guards
 	fail   error // what Do, Boots and Log return
@@ -35,6 +36,7 @@ type fakeRack struct {
 func newFake(s *engine.Snapshot) *fakeRack {
 	f := &fakeRack{snap: s, boxes: map[int]engine.Mailbox[*engine.Snapshot]{}, boots: map[engine.PiName][]engine.Boot{}}
 	f.log = slices.Clone(s.Log)
+	f.audit = auditOf(s.Log)
 	return f
 }
 
@@ -130,7 +132,33 @@ func (f *fakeRack) Log(_ context.Context, before int64, limit int) ([]engine.Log
 	return out, f.fail
 }
 
-func (f *fakeRack) Audit(context.Context, int64, int) ([]engine.AuditRow, error) { return nil, nil }
+func (f *fakeRack) Audit(_ context.Context, before int64, limit int) ([]engine.AuditRow, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []engine.AuditRow
+	for _, r := range f.audit {
+		if (before == 0 || r.ID < before) && len(out) < limit {
+			out = append(out, r)
+		}
+	}
+	return out, f.fail
+}
+
+// auditOf makes acts of lines of the log; the newest is not over.
+func auditOf(lines []engine.LogLine) []engine.AuditRow {
+	var out []engine.AuditRow
+	for i, l := range lines {
+		r := engine.AuditRow{
+			ID: l.ID, Time: l.Time, Actor: l.Actor, Source: "ssh 192.0.2.7:50022", Key: "SHA256:Fcp8Spl1tta5iemcfZ3H5HpIoP0bguIfsf3joeSmSsQ",
+			Verb: string(engine.Verbs()[i%len(engine.Verbs())].Name), Target: string(l.Pi), Reason: "ticket 4711: " + l.Text, Job: l.Job,
+		}
+		if i > 0 {
+			r.Result, r.Ended = []string{"ok in 6.1s", "failed: " + l.Text}[i%2], l.Time.Add(6*time.Second)
+		}
+		out = append(out, r)
+	}
+	return out
+}
 
 // count adds up a snapshot's counts.
 func count(s *engine.Snapshot) {

@@ -37,7 +37,7 @@ func bindings() []binding {
 		{[]string{"left", "h"}, "left h", "next Pi to the left", "", 0, inFace, side(-1)},
 		{[]string{"right", "l"}, "right l", "next Pi to the right", "", 0, inFace, side(1)},
 		{[]string{"pgup", "ctrl+b"}, "PgUp", "one page up", "", 0, inAll, page(-1)},
-		{[]string{"pgdown", "ctrl+f"}, "PgDn", "one page down; in the log, older lines", "", 0, inAll, page(1)},
+		{[]string{"pgdown", "ctrl+f"}, "PgDn", "one page down; in the log and the audit, older lines", "", 0, inAll, page(1)},
 		{[]string{"g", "home"}, "g Home", "to the top", "", 0, inAll, move(-maxMove)},
 		{[]string{"G", "end"}, "G End", "to the end", "", 0, inAll, move(maxMove)},
 		{[]string{"tab"}, "tab", "faceplate, table, log", "", 0, inPis | inLog, do(func(m *Model) { m.nextFocus(1) })},
@@ -60,6 +60,7 @@ func bindings() []binding {
 		{[]string{"2"}, "2", "the Pis", "", 0, inRows | inDetail, goTo(viewPis)},
 		{[]string{"3"}, "3", "the jobs", "", 0, inRows | inDetail, goTo(viewJobs)},
 		{[]string{"4"}, "4", "the log", "", 0, inRows | inDetail, goTo(viewLog)},
+		{[]string{"5"}, "5", "the audit: every act, who did it, from where and why", "", 0, inRows | inDetail, goTo(viewAudit)},
 		{[]string{"M"}, "M", "mouse on or off", "", 0, inRows | inDetail, do((*Model).toggleMouse)},
 		{[]string{"r"}, "r", "act again after the console fell to read-only", "", 0, inRows | inDetail, do((*Model).readWrite)},
 		{[]string{"?"}, "?", "this help", "help", 0, inAll &^ inHelp, do(func(m *Model) { m.help = &help{} })},
@@ -232,6 +233,8 @@ func (m *Model) runWord(inv invocation) tea.Cmd {
 		m.goTo(viewJobs)
 	case "log":
 		m.goTo(viewLog)
+	case "audit":
+		m.goTo(viewAudit)
 	case "help":
 		m.help = &help{}
 	case "filter":
@@ -269,6 +272,8 @@ func (m *Model) move(n int) tea.Cmd {
 	case inLog:
 		m.log.move(n, m.shown.Log)
 		return m.fetchOlder()
+	case inAudit:
+		m.audit.move(n)
 	case inFace:
 		m.faceMove(0, n)
 	case inTable:
@@ -285,6 +290,8 @@ func (m *Model) pageRows() int {
 		return max(m.logRows()-1, 1)
 	case inTable:
 		return max(m.lay.tableRows-1, 1)
+	case inAudit:
+		return max(m.lay.bodyRows-3, 1)
 	case inFace:
 		return 2
 	}
@@ -302,7 +309,7 @@ func (m *Model) nextFocus(d int) {
 
 func (m *Model) goTo(v view) {
 	m.view, m.detail, m.help = v, nil, nil
-	m.jobs = jobList{}
+	m.jobs, m.audit = jobList{}, auditList{}
 	m.focus = inTable
 }
 

@@ -47,9 +47,10 @@ const (
 	inFace                    // the faceplate
 	inLog                     // the log, below the table or as a view of its own
 	inJobs
+	inAudit
 	inDetail
 	inHelp
-	inRows = inTable | inFace | inLog | inJobs // has a cursor
+	inRows = inTable | inFace | inLog | inJobs | inAudit // has a cursor
 	inPis  = inTable | inFace
 	inAll  = inRows | inDetail | inHelp
 )
@@ -61,6 +62,7 @@ const (
 	viewPis
 	viewJobs
 	viewLog
+	viewAudit
 )
 
 // mode is what a line of input is for.
@@ -129,6 +131,7 @@ type Model struct {
 	help   *help
 	jobs   jobList
 	log    logList
+	audit  auditList
 	flash  flash
 	panel  []textLine
 	cursor struct{ x, y int } // of the input, in the panel; x < 0 = none
@@ -204,6 +207,9 @@ func (m *Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	m.now = m.opts.Now()
 	cmd := m.handle(msg)
 	m.refresh()
+	if more := m.wantAudit(); more != nil {
+		cmd = tea.Batch(cmd, more)
+	}
 	return m, cmd
 }
 
@@ -243,6 +249,8 @@ func (m *Model) handle(msg tea.Msg) tea.Cmd {
 		m.gotPiLog(msg)
 	case olderMsg:
 		m.log.gotOlder(msg)
+	case auditMsg:
+		m.audit.got(msg)
 	}
 	return nil
 }
@@ -420,6 +428,7 @@ func (m *Model) refresh() {
 	if m.view == viewJobs {
 		m.jobs.fit(m.shown.Jobs, m.lay.bodyRows)
 	}
+	m.audit.fit(m.lay.bodyRows - 2)
 	if m.view == viewLog {
 		m.fitLog()
 	} else {
@@ -459,6 +468,8 @@ func (m *Model) place() place {
 		return inJobs
 	case m.view == viewLog:
 		return inLog
+	case m.view == viewAudit:
+		return inAudit
 	case m.view == viewPis || m.lay.kind != layFull:
 		return inTable
 	}

@@ -23,6 +23,10 @@ func (m *Model) click(e tea.Mouse) {
 		if i := e.Y - 2; i >= 0 && i < len(m.log.rows) {
 			m.log.cur = m.log.rows[i].line
 		}
+	case m.view == viewAudit:
+		if i := m.audit.top + e.Y - 3; e.Y >= 3 && e.Y < l.panelTop && i < len(m.audit.rows) {
+			m.audit.selectRow(i)
+		}
 	case e.Y >= l.tableTop && e.Y < l.tableTop+l.tableRows:
 		if row := m.top + e.Y - l.tableTop; row < len(m.rows) {
 			m.focus = inTable

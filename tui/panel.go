@@ -31,6 +31,8 @@ func (m *Model) fillPanel() {
 		m.panel = m.wrapped(m.panel, nil, m.flash.st, m.flash.text)
 	case m.place() == inJobs:
 		m.jobPanel()
+	case m.place() == inAudit:
+		m.auditPanel()
 	default:
 		m.panel = append(m.panel, m.summary())
 	}

@@ -103,6 +103,8 @@ func (m *Model) drawBody(c *canvas, y int) {
 		m.drawJobs(c, y)
 	case m.view == viewLog:
 		m.drawLogView(c, y)
+	case m.view == viewAudit:
+		m.drawAudit(c, y)
 	case m.view == viewRack && m.lay.kind == layFull:
 		m.drawRack(c, y)
 	default:

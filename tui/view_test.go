@@ -114,6 +114,7 @@ func TestGolden(t *testing.T) {
 		{"jobs", "3", "a3-023", 2},
 		{"jobs-failed", "3 down down", "a3-023", 1},
 		{"log", "4", "a3-023", 2},
+		{"audit", "5 down", "a3-023", 3},
 		{"help", "?", "a3-023", 3},
 		{"help-end", "? G", "a3-023", 1},
 	}
@@ -155,7 +156,7 @@ func checkFrame(content string, w, h int) string {
 // TestEverySize draws random racks in every state at every size from 1x1 to
 // 200x60: no line is too wide and there are not too many.
 func TestEverySize(t *testing.T) {
-	states := []string{"m", "m a", "m enter", "z", "z 2 0 G enter", "", "tab", "tab tab", "c", "i a", "* c", "/ s w 1", ": c y", "s", "w", "space v down", "enter", "2", "3", "4", "?", "f", "!"}
+	states := []string{"m", "m a", "m enter", "z", "z 2 0 G enter", "", "tab", "tab tab", "c", "i a", "* c", "/ s w 1", ": c y", "s", "w", "space v down", "enter", "2", "3", "4", "5", "5 down down enter", "?", "f", "!"}
 	for n, keys := range states {
 		t.Run(fmt.Sprint(n, " ", keys), func(t *testing.T) {
 			t.Parallel()
@@ -221,7 +222,7 @@ func TestHostile(t *testing.T) {
 	s := makeRack(2, 2, 20)
 	hostile(s)
 	drive(t, s, Options{Width: 160, Height: 50, Actor: engine.Actor{Name: nasty, Role: engine.RoleOperator}}, func(c *console) {
-		for _, keys := range []string{"", "enter", "G", "esc 3", "4", "? G", "esc 1 c", "n R", "n z", "esc m", "esc : m o v e space tab", "esc w"} {
+		for _, keys := range []string{"", "enter", "G", "esc 3", "4", "5", "down", "? G", "esc 1 c", "n R", "n z", "esc m", "esc : m o v e space tab", "esc w"} {
 			c.press(strings.Fields(keys)...)
 			v := c.m.View()
 			for _, seq := range []string{"\x1b[2J", "\x1b]", "\a", "\u202e", "\u009b", "\x00", "\u200d"} {
@@ -243,7 +244,7 @@ const consoleFont = "─│┌┐└┘├┤┬┴┼═║█░▒■●•�
 func TestOnlyConsoleFontCharacters(t *testing.T) {
 	for _, ascii := range []bool{false, true} {
 		drive(t, goldenRack(), Options{ASCII: ascii, Width: 120, Height: 34}, func(c *console) {
-			for _, keys := range []string{"", "?", "esc enter", "esc 3", "4", "1 i", "x i x :", "esc /"} {
+			for _, keys := range []string{"", "?", "esc enter", "esc 3", "4", "5", "1 i", "x i x :", "esc /"} {
 				c.press(strings.Fields(keys)...)
 				for _, r := range c.screen() {
 					if r > '~' && (ascii || !strings.ContainsRune(consoleFont, r)) {

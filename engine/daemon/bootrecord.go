@@ -7,21 +7,29 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"picloud/engine"
 	"picloud/hw/volume"
 	"picloud/netboot/rootfs/netbootable"
 )
 
-// bootRecord is what is known of a volume's root since it was made bootable,
-// kept where its owner cannot change it.
+// bootRecord is what is known of a volume's root, kept where its owner cannot
+// change it: from before it is cloned what it is cloned from, and the rest since
+// it was made bootable.
 type bootRecord struct {
+	Image    string           `json:"image,omitempty"` // "" in records of picloud before it was kept
 	Boot     netbootable.Boot `json:"boot"`
 	HostKeys []engine.HostKey `json:"host_keys"`
 }
 
+// bootable tells whether the root was made so.
+func (r *bootRecord) bootable() bool { return r.Boot.NFSVersion != "" }
+
 // bootRecords are a folder with one file for each volume.
 type bootRecords struct{ dir string }
+
+func bootRecordsOf(state string) bootRecords { return bootRecords{filepath.Join(state, "boot")} }
 
 func (b bootRecords) path(name string) (string, error) {
 	if err := volume.CheckName(name); err != nil {
@@ -47,6 +55,29 @@ func (b bootRecords) read(name string) (r bootRecord, ok bool, err error) {
 		return r, false, fmt.Errorf("boot record of %s: %w", name, err)
 	}
 	return r, true, nil
+}
+
+// images returns what each volume was cloned from, by its name.
+func (b bootRecords) images() (map[string]string, error) {
+	entries, err := os.ReadDir(b.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	from := map[string]string{}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".json")
+		if !ok || volume.CheckName(name) != nil {
+			continue
+		}
+		r, _, err := b.read(name)
+		if err != nil {
+			return nil, err
+		}
+		if r.Image != "" {
+			from[name] = r.Image
+		}
+	}
+	return from, nil
 }
 
 // write makes the record last, whole or not at all.

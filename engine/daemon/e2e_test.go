@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -31,9 +32,10 @@ import (
 
 // e2eNeeds are the host's programs, and the Debian package of each.
 var e2eNeeds = []struct{ program, from string }{
-	{"mmdebstrap", "mmdebstrap"}, {"qemu-system-x86_64", "qemu-system-x86"}, {"ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs"},
+	{"mmdebstrap", "mmdebstrap"}, {"ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs"},
 	{"rpcbind", "rpcbind"}, {"dbus-daemon", "dbus"}, {"ssh", "openssh-client"}, {"ip", "iproute2"},
 	{"unshare", "util-linux"}, {"mkfs.btrfs", "btrfs-progs"}, {"apt-get", "apt"},
+	{"tar", "tar"}, {"mke2fs", "e2fsprogs"}, {"mkfs.vfat", "dosfstools"}, {"mcopy", "mtools"}, {"sfdisk", "fdisk"}, {"xz", "xz-utils"},
 }
 
 const (
@@ -44,48 +46,42 @@ const (
 	e2eCheck = 4 * time.Minute
 )
 
+// e2eKind is what the Pis of a rack are.
+type e2eKind struct {
+	board          string // the model of their boards, in package sim
+	pis            int
+	model          virtualpi.Model
+	emulator, from string  // and its Debian package
+	speed          float64 // divides the firmware's own times
+	// patience is how much longer everything may take.
+	patience time.Duration
+	// image makes the file that people have out of Debian in a tarball.
+	image func(s *site, tarball string) string
+}
+
+// e2eX86 stands in for two Pi 4.
+var e2eX86 = e2eKind{
+	board: "4B", pis: 2, emulator: "qemu-system-x86_64", from: "qemu-system-x86", speed: 5, patience: 1, image: (*site).cardImage,
+}
+
 // TestRealRoots runs the product as its staff does: an image is added, `picloud
 // serve` runs on a rack whose Pis are virtual ones, and a real Debian boots from
 // the root that was made of the image. Then everything that can be done to a
 // root is done to it through the shell, and looked at over SSH from where a
 // customer is.
 func TestRealRoots(t *testing.T) {
-	for _, n := range e2eNeeds {
-		if _, err := exec.LookPath(n.program); err != nil {
-			t.Fatalf("%v (apt install %s)", err, n.from)
-		}
-	}
-	s := newSite(t)
+	s := newSite(t, &e2eX86)
 	s.addImage()
 	s.serve()
 	home, spare := s.pis[0], s.pis[1]
-
-	s.lap("the first root")
-	s.settled(home)
-	first := s.identity(home)
-	s.sh(home, "echo first > /root/which")
+	first := s.first(home)
 	s.installs(home)
 
 	s.lap("a restart of the service")
 	s.restart(home)
 
-	s.lap("reimage")
-	s.picloud("pi", "reimage", home, "--confirm", home, "--wait")
-	second := s.identity(home)
-	if second == first {
-		t.Error("the reimaged root has the host key of the former")
-	}
-	if out, err := s.ssh(home, nil, "cat", "/root/which"); err == nil {
-		t.Errorf("after the reimage, the former root's file is there: %q", out)
-	}
-	s.sh(home, "echo second > /root/which")
-
-	s.lap("undo")
-	s.picloud("pi", "undo", home, "--confirm", home, "--wait")
-	if again := s.identity(home); again != first {
-		t.Errorf("undo brought host key %s, want %s", again, first)
-	}
-	s.wants(home, "first", "cat", "/root/which")
+	s.reimage(home, first)
+	s.undo(home, first)
 	s.wants(home, "Hello, world!", "hello")
 
 	s.lap("resize")
@@ -111,9 +107,45 @@ func TestRealRoots(t *testing.T) {
 	s.lap("done")
 }
 
+// first boots the first root, and leaves a file in it. It returns the host key.
+func (s *site) first(home string) string {
+	s.t.Helper()
+	s.lap("the first root")
+	s.settled(home)
+	key := s.identity(home)
+	s.sh(home, "echo first > /root/which")
+	return key
+}
+
+// reimage wants a root that has nothing of the former, whose host key that is.
+func (s *site) reimage(home, former string) {
+	s.t.Helper()
+	s.lap("reimage")
+	s.picloud("pi", "reimage", home, "--confirm", home, "--wait")
+	if s.identity(home) == former {
+		s.t.Error("the reimaged root has the host key of the former")
+	}
+	if out, err := s.ssh(home, nil, "cat", "/root/which"); err == nil {
+		s.t.Errorf("after the reimage, the former root's file is there: %q", out)
+	}
+	s.sh(home, "echo second > /root/which")
+}
+
+// undo wants the first root back, with its files and host key.
+func (s *site) undo(home, first string) {
+	s.t.Helper()
+	s.lap("undo")
+	s.picloud("pi", "undo", home, "--confirm", home, "--wait")
+	if again := s.identity(home); again != first {
+		s.t.Errorf("undo brought host key %s, want %s", again, first)
+	}
+	s.wants(home, "first", "cat", "/root/which")
+}
+
 // site is a rack of virtual Pis with its server.
 type site struct {
 	t       *testing.T
+	kind    *e2eKind
 	begin   time.Time
 	dir     string
 	program string
@@ -127,15 +159,17 @@ type site struct {
 	served  *service
 }
 
-const (
-	rackPis  = 8 // the mixture of a rack has two alike among so many
-	sitePis  = 2
-	siteKind = "4B"
-)
+// rackPis is so many that the mixture of a rack has two alike.
+const rackPis = 8
 
-func newSite(t *testing.T) *site {
+func newSite(t *testing.T, kind *e2eKind) *site {
 	t.Helper()
-	s := &site{t: t, begin: time.Now(), dir: t.TempDir(), addr: map[string]netip.Addr{}, serial: map[string]*console{}}
+	for _, n := range append(e2eNeeds, struct{ program, from string }{kind.emulator, kind.from}) {
+		if _, err := exec.LookPath(n.program); err != nil {
+			t.Fatalf("%v (apt install %s)", err, n.from)
+		}
+	}
+	s := &site{t: t, kind: kind, begin: time.Now(), dir: t.TempDir(), addr: map[string]netip.Addr{}, serial: map[string]*console{}}
 	s.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "customer", "-f", s.file("customer"))
 	public, err := os.ReadFile(s.file("customer.pub"))
 	s.must(err)
@@ -180,14 +214,14 @@ func (s *site) mountState() {
 func (s *site) rack() *sim.Rack {
 	s.t.Helper()
 	rack, err := sim.New(sim.Config{
-		Seed: 3, Pis: len(s.top.Segments), Speed: 5, Rented: -1, BaseNet: netns.BaseNet(),
+		Seed: 3, Pis: len(s.top.Segments), Speed: s.kind.speed, Rented: -1, BaseNet: netns.BaseNet(),
 		NIC: func(w sim.Wire) (pi.NIC, error) {
 			return pi.NewNetNS(s.top.Segments[w.Index].NS, netns.PiInterface, w.Board.MAC)
 		},
 		Boot: func(w sim.Wire) pi.Boot {
 			out := &console{}
 			s.serial[w.Name] = out
-			machine := &virtualpi.Machine{NS: s.top.Segments[w.Index].NS, Interface: netns.PiInterface, Serial: out}
+			machine := &virtualpi.Machine{Model: s.kind.model, NS: s.top.Segments[w.Index].NS, Interface: netns.PiInterface, Serial: out}
 			return machine.Boot
 		},
 		Listen: func() (c net.PacketConn, err error) {
@@ -227,13 +261,13 @@ func (s *site) configure(rack *sim.Rack) {
 	cfg.Volumes.Driver, cfg.Volumes.DiskGB = "btrfs", 5
 	cfg.SSH.Every = time.Second
 	for stage := range cfg.Boot.Limits {
-		cfg.Boot.Limits[stage] = max(cfg.Boot.Limits[stage], e2eBoot)
+		cfg.Boot.Limits[stage] = max(cfg.Boot.Limits[stage], s.kind.patience*e2eBoot)
 	}
 	cfg.Guest.Resolvers, cfg.Guest.TimeZone = []netip.Addr{netip.MustParseAddr("2001:db8::64")}, "Europe/London"
 	cfg.Images = []config.Image{{Name: "debian"}}
 	var segments []config.Segment
 	for at, board := range inv.Pis {
-		if board.Model != siteKind || len(segments) == sitePis {
+		if board.Model != s.kind.board || len(segments) == s.kind.pis {
 			continue
 		}
 		seg := cfg.Segments[at]
@@ -245,8 +279,8 @@ func (s *site) configure(rack *sim.Rack) {
 		s.pis = append(s.pis, seg.Name)
 		s.addr[seg.Name] = s.top.Segments[at].Pi
 	}
-	if len(segments) != sitePis {
-		s.t.Fatalf("the rack has no %d boards of kind %s", sitePis, siteKind)
+	if len(segments) != s.kind.pis {
+		s.t.Fatalf("the rack has no %d boards of kind %s", s.kind.pis, s.kind.board)
 	}
 	cfg.Segments = segments
 	cfg.Servers = []config.Server{{
@@ -263,13 +297,51 @@ func (s *site) addImage() {
 	s.t.Helper()
 	cache, err := os.UserCacheDir()
 	s.must(err)
-	tarball, err := virtualpi.Image(s.t.Context(), filepath.Join(cache, "picloud", "e2e"))
+	tarball, err := virtualpi.ImageOf(s.t.Context(), s.kind.model, filepath.Join(cache, "picloud", "e2e"))
 	s.must(err)
-	s.lap("image at hand")
-	s.t.Logf("%s", s.run(s.program, "image", "add", "debian", tarball, "--config", s.config))
+	file := tarball
+	if s.kind.image != nil {
+		file = s.kind.image(s, tarball)
+	}
+	digest, _, _ := strings.Cut(s.run("sha256sum", file), " ")
+	s.lap("image at hand: " + filepath.Base(file))
+	s.t.Logf("%s", s.run(s.program, "image", "add", "debian", file, "--sha256", digest, "--config", s.config))
 	s.t.Logf("%s", s.run(s.program, "image", "list", "--config", s.config))
 	s.lap("image added")
 }
+
+// cardImage makes what Raspberry Pi OS is published as: the image of a card with
+// a FAT and an ext4 partition, packed with xz.
+func (s *site) cardImage(tarball string) string {
+	s.t.Helper()
+	root, fat, ext, card := s.file("card.root"), s.file("card.fat"), s.file("card.ext4"), s.file("card.img")
+	s.must(os.Mkdir(root, 0o755))
+	s.run("tar", "--numeric-owner", "--xattrs", "--xattrs-include=*", "-C", root, "-xpf", tarball)
+	boot := filepath.Join(root, "boot/firmware")
+	s.must(errors.Join(os.WriteFile(fat, nil, 0o600), os.Truncate(fat, cardBoot)))
+	s.run("mkfs.vfat", "-n", "bootfs", fat)
+	files, err := filepath.Glob(filepath.Join(boot, "*"))
+	s.must(err)
+	s.run("mcopy", append(append([]string{"-s", "-m", "-i", fat}, files...), "::")...)
+	s.must(errors.Join(os.RemoveAll(boot), os.Mkdir(boot, 0o755)))
+	s.run("mke2fs", "-q", "-t", "ext4", "-d", root, ext, fmt.Sprint(int64(cardRoot)>>10))
+	// A table for MBR, as those images have it.
+	s.must(errors.Join(os.WriteFile(card, nil, 0o600), os.Truncate(card, cardStart+cardBoot+cardRoot)))
+	s.run("sh", "-c", fmt.Sprintf(`printf 'label: dos\nstart=%d, size=%d, type=c\nstart=%d, type=83\n' | sfdisk -q "$0"`,
+		cardStart/512, cardBoot/512, (cardStart+cardBoot)/512), card)
+	s.run("dd", "if="+fat, "of="+card, "bs=1M", "conv=notrunc,sparse", fmt.Sprint("seek=", cardStart>>20))
+	s.run("dd", "if="+ext, "of="+card, "bs=1M", "conv=notrunc,sparse", fmt.Sprint("seek=", (cardStart+cardBoot)>>20))
+	s.run("xz", "-0", "-T0", card)
+	s.must(errors.Join(os.RemoveAll(root), os.Remove(fat), os.Remove(ext)))
+	return card + ".xz"
+}
+
+// The partitions of a card, in bytes.
+const (
+	cardStart = 4 << 20
+	cardBoot  = 256 << 20
+	cardRoot  = 1 << 30
+)
 
 // serve starts the product in the server's namespace, with a /run of its own for
 // the port mapper's socket.
@@ -318,7 +390,7 @@ func (v *service) read(out io.Reader) { _, _ = io.Copy(&v.log, out) }
 // settled waits until the Pi is up and has no job.
 func (s *site) settled(name string) {
 	s.t.Helper()
-	end := time.Now().Add(e2eBoot)
+	end := time.Now().Add(s.kind.patience * e2eBoot)
 	for {
 		p := s.show(name)
 		if p.Stage == "up" && p.Job == nil {
@@ -365,7 +437,7 @@ func (s *site) show(name string) shown {
 // before.
 func (s *site) identity(name string) string {
 	s.t.Helper()
-	const look = `
+	look := `
 cat /proc/sys/kernel/hostname
 findmnt -n -o FSTYPE,OPTIONS /
 ip -4 -o address show dev eth0 | tr -s ' '
@@ -374,7 +446,7 @@ ip -6 route show default
 grep nameserver /etc/resolv.conf
 readlink -f /etc/localtime
 cat /root/.ssh/authorized_keys
-timeout 180 systemctl is-system-running --wait || systemctl list-units --failed --plain --no-legend
+` + fmt.Sprintf("timeout %d", 180*s.kind.patience) + ` systemctl is-system-running --wait || systemctl list-units --failed --plain --no-legend
 `
 	out := s.sh(name, look)
 	lines := strings.Split(strings.TrimSpace(out), "\n")
@@ -424,7 +496,7 @@ func (s *site) hostKey(addr string, told []shownKey) string {
 // a busy machine drops a connection now and then.
 func (s *site) keyscan(addr string) string {
 	s.t.Helper()
-	end := time.Now().Add(e2eCheck)
+	end := time.Now().Add(s.kind.patience * e2eCheck)
 	for {
 		out, err := s.command("ip", "netns", "exec", s.top.ServerNamespace, "ssh-keyscan", "-T", "60", "-t", "ed25519", addr)
 		if err == nil && strings.TrimSpace(out) != "" {
@@ -512,7 +584,7 @@ func (s *site) sh(name, script string) string {
 
 // ssh runs a program in the guest as its customer would.
 func (s *site) ssh(name string, input []byte, command ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(s.t.Context(), e2eCheck)
+	ctx, cancel := context.WithTimeout(s.t.Context(), s.kind.patience*e2eCheck)
 	defer cancel()
 	args := []string{
 		"netns", "exec", s.top.ServerNamespace, "ssh", "-F", "none", "-i", s.file("customer"), "-o", "IdentitiesOnly=yes",
@@ -533,7 +605,7 @@ func (s *site) ssh(name string, input []byte, command ...string) (string, error)
 // picloud runs a verb, and wants it done.
 func (s *site) picloud(args ...string) {
 	s.t.Helper()
-	args = append(args, "--yes", "--timeout", e2eBoot.String())
+	args = append(args, "--yes", "--timeout", (s.kind.patience * e2eBoot).String())
 	s.t.Logf("picloud %s:\n%s", strings.Join(args, " "), s.run(s.program, args...))
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,7 +115,7 @@ type AddedImage struct {
 // AddImage unpacks an image into the state folder of a configuration and makes
 // it boot over the network. It is there whole or not at all. size is how many
 // bytes an image that is a disk of its own may hold, 0 = as the configuration
-// says. o.Dir is not looked at. A service that is running sees it after a reload.
+// says. o.Dir and o.Spool are not looked at. A service that is running sees it after a reload.
 func AddImage(ctx context.Context, cfg *config.Config, o image.Options, size int64) (AddedImage, error) {
 	driver, err := openVolumes(ctx, cfg, false, nil)
 	if err != nil {
@@ -128,6 +129,9 @@ func AddImage(ctx context.Context, cfg *config.Config, o image.Options, size int
 		return AddedImage{}, &image.Error{Op: "add", Name: o.Name, Err: image.ErrExists, Hint: "give it another name, or remove that one first"}
 	}
 	var added AddedImage
+	// Not in the image's own file system: blocks of a pool that were written once
+	// stay the image's, and would be every root's.
+	o.Spool = cfg.State
 	err = importImage(ctx, driver, cfg.State, o.Name, cmp.Or(size, cfg.Volumes.Disk()), func(ctx context.Context, dir string) error {
 		o.Dir = dir
 		if _, err := image.Add(ctx, o); err != nil {
@@ -286,7 +290,7 @@ func RemoveImage(ctx context.Context, cfg *config.Config, name string) error {
 	if _, err := imageNamed(ctx, cfg, driver, name); err != nil {
 		return err
 	}
-	users, err := clonesOf(ctx, driver, name)
+	users, err := clonesOf(ctx, driver, bootRecordsOf(cfg.State), name)
 	if err != nil {
 		return err
 	}
@@ -302,16 +306,23 @@ func RemoveImage(ctx context.Context, cfg *config.Config, name string) error {
 	return os.RemoveAll(filepath.Join(imagesFolder(cfg.State), name))
 }
 
-// clonesOf returns the volumes that say they were made from an image. A
-// customer can change what their root says; that loses nobody's data, since
-// volumes stay whole without their image.
-func clonesOf(ctx context.Context, driver volume.Driver, name string) ([]string, error) {
+// clonesOf returns the volumes that were made from an image, also those that are
+// being made. Of one without a record the root itself is asked, which its owner
+// can change; that loses nobody's data, since volumes stay whole without their
+// image.
+func clonesOf(ctx context.Context, driver volume.Driver, records bootRecords, name string) ([]string, error) {
+	recorded, err := records.images()
+	if err != nil {
+		return nil, err
+	}
 	list, err := driver.List(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var users []string
 	for _, v := range list {
+		if recorded[v.Name] != "" {
+			continue
+		}
 		dir, err := driver.Path(v.Name)
 		if errors.Is(err, volume.ErrNotFound) {
 			continue // removed meanwhile
@@ -319,11 +330,12 @@ func clonesOf(ctx context.Context, driver volume.Driver, name string) ([]string,
 		if err != nil {
 			return nil, err
 		}
-		if from, err := clonedFrom(dir); err == nil && from == name {
-			users = append(users, v.Name)
+		if from, err := clonedFrom(dir); err == nil {
+			recorded[v.Name] = from
 		}
 	}
-	return users, nil
+	maps.DeleteFunc(recorded, func(_, from string) bool { return from != name })
+	return slices.Sorted(maps.Keys(recorded)), nil
 }
 
 // clonedFrom reads in a root the name of its image. The root is hostile: the

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"picloud/engine"
 	"picloud/engine/config"
 	"picloud/hw/volume"
 	"picloud/netboot/rootfs/image"
@@ -123,5 +124,50 @@ func TestRefusedImageLeavesNothing(t *testing.T) {
 		if entries, err := os.ReadDir(filepath.Join(cfg.State, "images")); err != nil || len(entries) != 0 {
 			t.Errorf("%s: left %v, %v", name, entries, err)
 		}
+	}
+}
+
+// TestImageOfARootThatDenies: what a customer writes into their root does not
+// give its image free, nor does a crash before the root is there.
+func TestImageOfARootThatDenies(t *testing.T) {
+	r, _ := newRoots(t, nil)
+	cfg := config.Default()
+	cfg.State = r.state
+	for _, name := range []string{"mine", "other"} {
+		if _, err := AddImage(t.Context(), cfg, image.Options{Name: name, Source: rootTarball(t)}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Clone(t.Context(), "mine", "a-1", 0, nil); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := r.volumes.Path("a-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, imageStamp), []byte(`{"name":"other"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveImage(t.Context(), cfg, "mine"); !errors.Is(err, image.ErrInUse) || !strings.Contains(err.Error(), "a-1") {
+		t.Errorf("the image of a root that denies it: %v", err)
+	}
+	// Personalise keeps what is recorded.
+	if _, err := r.Personalise(t.Context(), "a-1", engine.Person{Hostname: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveImage(t.Context(), cfg, "mine"); !errors.Is(err, image.ErrInUse) {
+		t.Errorf("after it was made bootable: %v", err)
+	}
+	if err := r.records.write("a-2", bootRecord{Image: "other"}); err != nil { // and then the power went
+		t.Fatal(err)
+	}
+	if err := RemoveImage(t.Context(), cfg, "other"); !errors.Is(err, image.ErrInUse) || !strings.Contains(err.Error(), "a-2") {
+		t.Errorf("the image of a root that is being made: %v", err)
+	}
+	if err := errors.Join(r.Remove(t.Context(), "a-1"), r.Remove(t.Context(), "a-2")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(RemoveImage(t.Context(), cfg, "mine"), RemoveImage(t.Context(), cfg, "other")); err != nil {
+		t.Error(err)
 	}
 }

@@ -177,12 +177,16 @@ func smallRack(t *testing.T) (*netns.Topology, *sim.Rack, string) {
 // when the NFS server that the configuration wants is not there.
 func TestServeRefusesNFS(t *testing.T) {
 	top, _, path := smallRack(t)
+	remedy := "systemctl enable --now nfs-server"
+	if _, err := exec.LookPath("exportfs"); err != nil {
+		remedy = "apt install nfs-kernel-server" // which starts it, too
+	}
 	for _, tt := range []struct {
 		name   string
 		change func(*config.Config)
 		want   []string
 	}{
-		{"kernel", func(c *config.Config) { c.NFS.Driver = "kernel" }, []string{"knfsd", "NFS server is not available", "systemctl enable --now nfs-server"}},
+		{"kernel", func(c *config.Config) { c.NFS.Driver = "kernel" }, []string{"knfsd", "NFS server is not available", remedy}},
 		{"shared", func(c *config.Config) { c.NFS.Driver = "ganesha" }, []string{"shared = true", "lvm"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

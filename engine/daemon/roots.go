@@ -69,7 +69,7 @@ func openVolumeStore(ctx context.Context, cfg *config.Config, volatile bool, mou
 // image if the configuration names it.
 func openRoots(ctx context.Context, cfg *config.Config, volumes volume.Driver, exports *exporter, log *slog.Logger) (*roots, error) {
 	r := &roots{
-		volumes: volumes, exports: exports, records: bootRecords{filepath.Join(cfg.State, "boot")}, rescues: newRescues(cfg.State),
+		volumes: volumes, exports: exports, records: bootRecordsOf(cfg.State), rescues: newRescues(cfg.State),
 		guest: cfg.Guest, disk: cfg.Volumes.Disk(), prefix: cfg.NFS.Path, state: cfg.State, log: log,
 		published: map[engine.PiName]bool{},
 	}
@@ -162,7 +162,7 @@ func (r *roots) Clone(ctx context.Context, image, name string, size int64, progr
 		return err
 	}
 	if !there { // what is recorded under the name is of one that is gone
-		if err := r.records.remove(name); err != nil {
+		if err := r.records.write(name, bootRecord{Image: image}); err != nil {
 			return err
 		}
 	}
@@ -197,14 +197,16 @@ func (r *roots) Personalise(ctx context.Context, name string, who engine.Person)
 	if err != nil {
 		return nil, err
 	}
-	record, ok, err := r.records.read(name)
+	record, _, err := r.records.read(name)
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
+	if !record.bootable() {
+		image := record.Image
 		if record, err = r.makeBootable(ctx, dir, who.Hostname); err != nil {
 			return nil, err
 		}
+		record.Image = image
 		if err := r.records.write(name, record); err != nil {
 			return nil, err
 		}

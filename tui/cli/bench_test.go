@@ -237,6 +237,7 @@ func guardedRackTest(t *testing.T, guards map[engine.VerbName]engine.Guards, f f
 		}()
 		go b.poll(ctx)
 		time.Sleep(time.Minute)
+		b.e.Observe(silence()) // is published at once: the snapshot is of now, whatever the last poll's left for later
 		synctest.Wait()
 		f(b)
 		cancel()
@@ -245,14 +246,19 @@ func guardedRackTest(t *testing.T, guards map[engine.VerbName]engine.Guards, f f
 	})
 }
 
+// pollPhase keeps the polls away from the instants at which the tests look and
+// act: of what happens at one instant of a fake clock, any may come first.
+const pollPhase = 700 * time.Millisecond
+
 func (b *bench) poll(ctx context.Context) {
 	b.e.Observe(engine.Observation{Time: time.Now(), Space: &engine.SpaceSeen{
 		Driver: "lvm", Quota: true, Pool: engine.PoolReading{Size: 400e9, Used: 61_200_000_000, Metadata: 0.031},
 		Volumes: map[string]engine.VolumeUse{"root-1": {Size: 10e9, Used: 2_150_000_000}, "root-7": {Size: 10e9, Used: 9_900_000_000}},
 	}})
+	pause(ctx, pollPhase)
 	for ctx.Err() == nil {
 		b.e.Observe(engine.Observation{Time: time.Now(), Switch: b.reading()})
-		b.e.Observe(engine.Observation{Time: time.Now(), Switch: &engine.SwitchReading{Switch: "sw2", Err: "no answer within 2s"}})
+		b.e.Observe(silence())
 		b.mu.Lock()
 		var up []int
 		for port := range b.up {
@@ -267,6 +273,11 @@ func (b *bench) poll(ctx context.Context) {
 		}
 		pause(ctx, time.Second)
 	}
+}
+
+// silence is the second switch's.
+func silence() engine.Observation {
+	return engine.Observation{Time: time.Now(), Switch: &engine.SwitchReading{Switch: "sw2", Err: "no answer within 2s"}}
 }
 
 func pause(ctx context.Context, d time.Duration) {

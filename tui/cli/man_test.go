@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -19,6 +20,9 @@ func TestManPageIsGroff(t *testing.T) {
 	}
 	groff, err := exec.LookPath("groff")
 	if err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no groff to read it with: apt install groff-base")
+		}
 		t.Skip("no groff to read it with")
 	}
 	cmd := exec.CommandContext(t.Context(), groff, "-man", "-Tascii", "-ww", "-rLL=80n", "-z")

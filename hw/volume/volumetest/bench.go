@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// rootSize is how large the root is that [BenchmarkReimage] works with, in bytes.
-const rootSize = 2 << 30
+// RootSize is how much [FillRoot] writes, in bytes.
+const RootSize = 2 << 30
 
-// BenchmarkReimage measures the server's part of a reimage of a 2 GB root: the
+// BenchmarkReimage measures what a driver has to do with a 2 GB root: the
 // former one is kept as a snapshot, a new one is cloned, and published in its
 // place by publish, unless that is nil. It reports each part, in milliseconds.
 func BenchmarkReimage(b *testing.B, f Fixture, publish func(ctx context.Context, dir string) error) {
@@ -28,7 +28,7 @@ func BenchmarkReimage(b *testing.B, f Fixture, publish func(ctx context.Context,
 	if publish == nil {
 		publish = func(context.Context, string) error { return nil }
 	}
-	must(f.Import(ctx, "demo", 2*rootSize, func(_ context.Context, dir string) error { return fillRoot(dir) }))
+	must(f.Import(ctx, "demo", 2*RootSize, func(_ context.Context, dir string) error { return FillRoot(dir) }))
 	must(f.Clone(ctx, "demo", "v", nil))
 	var parts [3]time.Duration
 	timed := func(part int, do func() error) {
@@ -58,10 +58,10 @@ func BenchmarkReimage(b *testing.B, f Fixture, publish func(ctx context.Context,
 	}
 }
 
-// fillRoot writes what a small Debian has: 20,000 files in 2 GB.
-func fillRoot(dir string) error {
+// FillRoot writes what a small Debian has: 20,000 files in 2 GB.
+func FillRoot(dir string) error {
 	const files, folders = 20_000, 200
-	content := bytes.Repeat([]byte("picloud\n"), rootSize/files/8)
+	content := bytes.Repeat([]byte("picloud\n"), RootSize/files/8)
 	for i := range files {
 		at := filepath.Join(dir, "usr", fmt.Sprint("d", i%folders))
 		if i < folders {

@@ -2,6 +2,7 @@ package image
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +33,10 @@ type Options struct {
 	// Boot is a tarball with the boot files, if Source is a tarball without
 	// them. BootSHA256 is its digest.
 	Boot, BootSHA256 string
+	// Spool is the folder in which a packed disk image is unpacked before its
+	// files are copied: it needs room for what the image holds. Empty means in
+	// Dir, which then needs twice the room. No file is ever seen there.
+	Spool string
 	// Limits bound what the image may use.
 	Limits Limits
 	// Progress is called now and then, and at the end with done == total. The
@@ -209,7 +214,7 @@ func (a *adding) fill(ctx context.Context, t *tree, dir string) error {
 	}
 	disk, size := a.root.f, a.root.size()
 	if packed {
-		if disk, size, err = spool(t, filepath.Join(dir, "disk"), whole); err != nil {
+		if disk, size, err = spool(t, cmp.Or(a.Spool, dir), whole); err != nil {
 			return err
 		}
 		defer disk.Close()

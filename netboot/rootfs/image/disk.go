@@ -181,12 +181,18 @@ func extractFAT(t *tree, f *fat.FS, prefix string) error {
 	return f.Root(each(prefix))
 }
 
-// spool unpacks a disk image into a file, since its parts are read out of
-// order. Stretches of zeros take no space.
-func spool(t *tree, name string, r io.Reader) (*os.File, int64, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+const spoolPrefix = ".picloud-spool-"
+
+// spool unpacks a disk image into a file below dir, since its parts are read out
+// of order. Stretches of zeros take no space. The file has no name, so that it is
+// gone with the process.
+func spool(t *tree, dir string, r io.Reader) (*os.File, int64, error) {
+	f, err := os.CreateTemp(dir, spoolPrefix)
 	if err != nil {
 		return nil, 0, err
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, 0, errors.Join(err, f.Close())
 	}
 	w, size := &hole{t: t, f: f}, int64(0)
 	for {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -437,6 +438,34 @@ func TestAddDisk(t *testing.T) {
 				only(t, dir, "pios")
 			})
 		}
+	}
+}
+
+// TestSpool: where an image is a file system of its own, it need not have room
+// for the unpacked disk, too.
+func TestSpool(t *testing.T) {
+	needRoot(t)
+	top := plant(t)
+	random := make([]byte, 2<<20)
+	_, _ = rand.Read(random)
+	must(t, os.WriteFile(filepath.Join(top, "var/random"), random, 0o644))
+	src := file(t, packers["gz"](t, diskImage(t, top, bootFiles(t), false)))
+	dir, spool := t.TempDir(), t.TempDir()
+	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=3500k"))
+	t.Cleanup(func() { must(t, unix.Unmount(dir, 0)) })
+	if _, err := Add(t.Context(), Options{Name: "x", Dir: dir, Source: src}); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("unpacked beside its files: %v", err)
+	}
+	only(t, dir)
+	seen := 0
+	_, err := Add(t.Context(), Options{Name: "x", Dir: dir, Source: src, Spool: spool, Progress: func(int64, int64) {
+		seen++
+		only(t, spool)
+	}})
+	must(t, err)
+	only(t, dir, "x")
+	if seen < 3 {
+		t.Errorf("looked %d times", seen)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -58,6 +59,9 @@ func TestArchive(t *testing.T) {
 	}
 	for _, tool := range [][]string{{"cpio", "-tv", "--quiet"}, {"bsdtar", "-tvf", "-"}} {
 		if _, err := exec.LookPath(tool[0]); err != nil {
+			if os.Getenv("CI") == "true" {
+				t.Fatal(err, ": apt install cpio libarchive-tools")
+			}
 			t.Logf("not checked with %s", tool[0])
 			continue
 		}
