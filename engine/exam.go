@@ -20,6 +20,7 @@ const (
 	stepEnterExam = "enter-exam"
 	stepReport    = "report"
 	stepLeaveExam = "leave-exam"
+	stepListen    = "listen"
 )
 
 // Verbs of the engine's own.
@@ -272,6 +273,19 @@ func (r *rack) examineDue(now time.Time) {
 		}
 	}
 }
+
+// listenAt powers a place that may well be empty: then a switch that looks for a
+// device is all that can be had.
+func listenAt(ctx context.Context, e *Engine, w *work) error {
+	err := setPower(true)(ctx, e, w)
+	if err != nil && w.reading != nil && w.reading.Enabled && w.reading.Detection == detectionSearching {
+		return nil
+	}
+	return err
+}
+
+// detectionSearching is the MIB's word for a port that looks for a device.
+const detectionSearching = "searching"
 
 // listen powers an empty place once, if its port should be on.
 func (r *rack) listen(p *piState) {
