@@ -35,7 +35,7 @@ const (
 // examPlan has the board off before the boot table has the examination, so that
 // nothing that ran on it before can ask for what lets a report count.
 var examPlan = []string{
-	stepPrepare, stepPowerOff, stepHold, stepWithdraw, stepEnterExam, stepPowerOn, stepReport, stepPowerOff, stepLeaveExam,
+	stepPrepare, stepPowerOff, stepRest, stepWithdraw, stepEnterExam, stepPowerOn, stepReport, stepPowerOff, stepLeaveExam,
 }
 
 // An examination that could not be carried out is tried again after a time that

@@ -382,6 +382,40 @@ func TestGivenBackIsExamined(t *testing.T) {
 	}
 }
 
+// What a customer had is examined before the next gets it, and the next gets the
+// one that is fit.
+func TestReleaseEndsWithExamination(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := rig(t)
+		b.boards = newBoards()
+		b.start(marketLayout(2, func(r *Rules) { r.Examine = true }), nil)
+		b.must(b.e.ChangeAccounts(t.Context(), AccountCommand{Verb: AccountAdd, Actor: admin, Account: Account{Name: "acme"}}))
+		order := ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1", Keys: []string{keyOne}}
+		first := b.serve(order)
+		if v := b.end(first.Job); v.State != JobDone {
+			t.Fatalf("ordered: %+v", v)
+		}
+		view, _ := b.e.Server("acme", "web1")
+		b.mu.Lock()
+		b.boards.said[view.Pi] = func(s *ReportSeen) { s.Miswritten = 1 }
+		b.mu.Unlock()
+		b.serve(ServerCommand{Verb: ServerRelease, Actor: acme, Server: "web1"})
+		b.await("the verdict", func() bool { p := b.pi(view.Pi); return p.Life == LifeBroken && p.Job == nil })
+		if p := b.pi(view.Pi); p.Server != "" || p.Export != "" || !strings.Contains(p.Note, "memory error") || b.did("examine "+string(view.Pi)+" with base") != 1 {
+			t.Errorf("%+v, %v", p, b.calls)
+		}
+		second := b.serve(order)
+		b.end(second.Job)
+		again, _ := b.e.Server("acme", "web1")
+		b.serve(ServerCommand{Verb: ServerRelease, Actor: acme, Server: "web1"})
+		b.await("ready", func() bool { p := b.pi(again.Pi); return p.Life == LifeReady && p.Job == nil })
+		if again.Pi == view.Pi || b.pi(again.Pi).Memory != 4096 {
+			t.Errorf("the second order was on %s, the first on %s", again.Pi, view.Pi)
+		}
+		b.stop()
+	})
+}
+
 // inLoop runs f as the loop's own work.
 func (b *bench) inLoop(f func(*rack)) {
 	b.t.Helper()
