@@ -159,6 +159,7 @@ type bench struct {
 	exports map[PiName]string
 	fails   map[string]error // of a call of Roots, by its first word
 	wrong   []string
+	boards  *boards // nil: those of the layout, which are never examined
 	done    chan error
 	cancel  context.CancelFunc
 }
@@ -267,6 +268,9 @@ func (b *bench) port(id PortID) PortReading {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	on := b.on[id]
+	if b.boards.missing(id) {
+		return PortReading{Port: id.Port, Enabled: on, Detection: map[bool]string{true: detectionSearching, false: "disabled"}[on]}
+	}
 	return PortReading{Port: id.Port, Enabled: on, Delivering: on, Detection: map[bool]string{true: "deliveringPower", false: "disabled"}[on]}
 }
 
@@ -315,6 +319,9 @@ func (b *bench) SetPower(ctx context.Context, id PortID, on bool) (PortReading, 
 // boot sends the evidence of a Pi 4 that boots, up to the stage it stops at.
 func (b *bench) boot(ctx context.Context, id PortID) {
 	ctx = context.WithoutCancel(ctx)
+	if b.boards.boot(b, id) {
+		return
+	}
 	seg := segment(id.Port - 1)
 	pi := PiName(fmt.Sprintf("t-%03d", id.Port-1))
 	mac := MAC{1, 2, 3, 4, 5, byte(id.Port - 1)}

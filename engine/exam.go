@@ -20,6 +20,7 @@ const (
 	stepEnterExam = "enter-exam"
 	stepReport    = "report"
 	stepLeaveExam = "leave-exam"
+	stepListen    = "listen"
 )
 
 // Verbs of the engine's own.
@@ -34,7 +35,7 @@ const (
 // examPlan has the board off before the boot table has the examination, so that
 // nothing that ran on it before can ask for what lets a report count.
 var examPlan = []string{
-	stepPrepare, stepPowerOff, stepHold, stepWithdraw, stepEnterExam, stepPowerOn, stepReport, stepPowerOff, stepLeaveExam,
+	stepPrepare, stepPowerOff, stepRest, stepWithdraw, stepEnterExam, stepPowerOn, stepReport, stepPowerOff, stepLeaveExam,
 }
 
 // An examination that could not be carried out is tried again after a time that
@@ -272,6 +273,19 @@ func (r *rack) examineDue(now time.Time) {
 		}
 	}
 }
+
+// listenAt powers a place that may well be empty: then a switch that looks for a
+// device is all that can be had.
+func listenAt(ctx context.Context, e *Engine, w *work) error {
+	err := setPower(true)(ctx, e, w)
+	if err != nil && w.reading != nil && w.reading.Enabled && w.reading.Detection == detectionSearching {
+		return nil
+	}
+	return err
+}
+
+// detectionSearching is the MIB's word for a port that looks for a device.
+const detectionSearching = "searching"
 
 // listen powers an empty place once, if its port should be on.
 func (r *rack) listen(p *piState) {

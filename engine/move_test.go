@@ -642,6 +642,7 @@ func TestMoveThatIsNotStored(t *testing.T) {
 func TestEveryVerbIsAudited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := rig(t)
+		b.boards = newBoards()
 		b.start(hosted(3), nil)
 		b.awaitAll(StageUp)
 		done := map[VerbName]bool{}
@@ -660,6 +661,7 @@ func TestEveryVerbIsAudited(t *testing.T) {
 			{Command{Verb: VerbOn}, "t-002"},
 			{Command{Verb: VerbBroken}, "t-001"},
 			{Command{Verb: VerbReady}, "t-001"},
+			{Command{Verb: VerbExamine}, "t-001"},
 		} {
 			b.mustDo(c.Command, c.pi)
 			b.idle()

@@ -145,7 +145,7 @@ func (r *rack) portOff(p *piState, at time.Time) {
 // that is refused, or one that was lost.
 func (r *rack) portSearching(p *piState, at time.Time) {
 	switch {
-	case r.rules.Examine && p.awaits() && p.port.Detection == "searching":
+	case r.rules.Examine && p.awaits() && p.port.Detection == detectionSearching:
 		r.nothingThere(p, at)
 	case p.stage == StageOff:
 		r.startBoot(p, StagePower, at, "the port is enabled: "+p.port.Detection)

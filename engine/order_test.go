@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -70,12 +69,6 @@ func marketLayout(n int, change func(*Rules)) Layout {
 		change(&l.Rules)
 	}
 	return l
-}
-
-// Examine is Roots'.
-func (b *bench) Examine(_ context.Context, pi Pi, image string) error {
-	b.note("examine %s %s", pi.Name, image)
-	return nil
 }
 
 func (b *bench) must(err error) {

@@ -85,7 +85,7 @@ var plans = map[VerbName][]string{
 	verbCommission: {stepClone, stepPersonalise, stepSwitchRoot, stepPublish, stepPowerOff, stepHold, stepPowerOn, stepBoot},
 	verbReturn:     {stepPublish, stepPowerOn, stepBoot},
 	VerbExamine:    examPlan,
-	verbListen:     {stepPowerOn},
+	verbListen:     {stepListen},
 	verbResume:     {stepPublish, stepPowerOff, stepHold, stepPowerOn, stepBoot},
 
 	// The power goes first, so that the time a clone takes is part of the rest.
@@ -167,6 +167,7 @@ var stepDefs = map[string]stepDef{
 	stepEnterExam: {apply: applyExam(true)},
 	stepReport:    {waits: true, run: waitForReport, apply: applyReport},
 	stepLeaveExam: {apply: applyExam(false)},
+	stepListen:    {run: listenAt, apply: applyReading},
 }
 
 // applyPersonalise keeps the host keys with the root, so that undo and move

@@ -25,7 +25,7 @@ func (d deed) String() string { return fmt.Sprintf("%s t-%03d→%d %d ms", d.wha
 
 func deeds(t *rapid.T) []deed {
 	verbs := []string{
-		"move", "move", "move", "reimage", "undo", "resize", "rescue", "unrescue", "cancel", "cancel", "broken", "ready",
+		"move", "move", "move", "reimage", "undo", "resize", "rescue", "unrescue", "cancel", "cancel", "broken", "ready", "examine",
 		"off", "on", "cycle", "kill", "kill", "stop", "reload", "remove", "remove", "refuse", "allow",
 	}
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) deed {
@@ -44,6 +44,7 @@ func TestRandomDeedsKeepServersWhole(t *testing.T) {
 		var wrong []string
 		synctest.Test(t, func(t *testing.T) {
 			b := rig(t)
+			b.boards = newBoards()
 			b.start(twoServers(), nil)
 			b.awaitAll(StageUp)
 			for _, d := range list {
@@ -155,6 +156,9 @@ func (b *bench) finds() []string {
 		}
 		if b.exports[p.Name] != exported {
 			say("%s is exported to %s, want %q", b.exports[p.Name], p.Name, exported)
+		}
+		if p.Exam {
+			say("%s is still under examination", p.Name)
 		}
 		if on := b.on[p.Segment.Port]; p.Power && p.Life != LifeBroken && !on && b.view(p.Name).Stage != StageStalled {
 			say("%s should be on and is off, %s", p.Name, b.view(p.Name).Stage)
