@@ -487,3 +487,46 @@ func TestOrderLeavesConfiguredAddresses(t *testing.T) {
 		b.stop()
 	})
 }
+
+// When Pi after Pi does not boot, it is not the Pis: they are left alone, and
+// orders are held until one is tried again.
+func TestOrdersAreHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := market(t, 12, nil)
+		for i := range 12 {
+			b.stallAt(PiName(fmt.Sprintf("t-%03d", i)), StageKernel)
+		}
+		for i := range 3 {
+			res, err := b.e.Serve(t.Context(), ServerCommand{Verb: ServerOrder, Actor: acme, Server: fmt.Sprintf("s%d", i)})
+			if i == 2 && !errors.Is(err, ErrNoneFree) {
+				t.Errorf("it is taken: %v", err)
+			}
+			if i < 2 {
+				b.must(err)
+				b.end(res.Job)
+			}
+		}
+		time.Sleep(time.Minute)
+		broken := 0
+		for _, p := range b.e.Snapshot().Pis {
+			if p.Life == LifeBroken {
+				broken++
+			}
+		}
+		if broken != suspectAfter {
+			t.Errorf("%d Pis are broken", broken)
+		}
+		if w := b.e.Snapshot().Warnings; len(w) != 1 || !strings.Contains(w[0], "orders are held") {
+			t.Errorf("warnings %q", w)
+		}
+		b.mu.Lock()
+		clear(b.stopAt)
+		b.mu.Unlock()
+		time.Sleep(suspectFor)
+		res := b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "later"})
+		if end := b.end(res.Job); end.State != JobDone {
+			t.Errorf("%+v", end)
+		}
+		b.stop()
+	})
+}

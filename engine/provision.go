@@ -247,8 +247,10 @@ func (r *rack) pick(wish Spec, spare bool) (*piState, error) {
 	if !exists {
 		return nil, fmt.Errorf("%w: there is no board like that", ErrBadOrder)
 	}
-	if why := r.noRoom(); why != "" {
-		return nil, fmt.Errorf("%w: %s", ErrNoneFree, why)
+	for _, why := range []string{r.noRoom(), r.heldOrders(time.Now())} {
+		if why != "" {
+			return nil, fmt.Errorf("%w: %s", ErrNoneFree, why)
+		}
 	}
 	list = slices.DeleteFunc(list, func(p *piState) bool { return !spare && count[p.Spec()] <= r.rules.Spares })
 	if len(list) == 0 {
@@ -318,6 +320,9 @@ func (r *rack) tryElsewhere(j *jobState, failed int) bool {
 		return false
 	}
 	from := j.pi
+	if r.suspect(time.Now()) {
+		return false
+	}
 	if !from.sw.silent() {
 		r.blame(from, j.Steps[failed].Detail)
 	}
@@ -366,6 +371,40 @@ func (j *jobState) count(step string) int {
 	return n
 }
 
+// When so many Pis in a row do not boot for orders, it is hardly the Pis: the
+// file server, the image or the network may be what is broken. Then no further
+// Pi is blamed, and orders are held for a while.
+const (
+	suspectAfter = 5
+	suspectFor   = 10 * time.Minute
+)
+
+// bootFailures are the Pis in a row that did not boot for orders.
+type bootFailures struct {
+	count int
+	last  time.Time
+}
+
+// suspect counts a Pi that did not boot, and tells whether it is not to blame.
+func (r *rack) suspect(now time.Time) bool {
+	f := &r.failures
+	f.count++
+	f.last = now
+	if f.count == suspectAfter+1 {
+		r.logf(SystemActor().Name, "", 0, "%s", r.heldOrders(now))
+	}
+	return f.count > suspectAfter
+}
+
+// heldOrders says why no order is taken now, "" = they are.
+func (r *rack) heldOrders(now time.Time) string {
+	if f := r.failures; f.count > suspectAfter && now.Sub(f.last) < suspectFor {
+		return fmt.Sprintf("orders are held until %s: %d Pis in a row did not boot for one; look at the file server and the image",
+			f.last.Add(suspectFor).Format("15:04"), f.count)
+	}
+	return ""
+}
+
 // blame marks a Pi as broken.
 func (r *rack) blame(p *piState, why string) {
 	p.Life, p.Note, p.Power = LifeBroken, printable(why), false
@@ -402,6 +441,7 @@ func applyGoLive(r *rack, p *piState, w *work, err error) {
 	}
 	p.Life = LifeLive
 	r.savePi(p)
+	r.failures = bootFailures{}
 	s.State, s.Live = ServerLive, time.Now()
 	s.Price, _ = r.rules.Price(p.Spec(), s.DiskGB)
 	r.saveServer(s)

@@ -85,6 +85,9 @@ func (r *rack) warnings() []string {
 	if why := r.noRoom(); why != "" {
 		w = append(w, why)
 	}
+	if why := r.heldOrders(time.Now()); why != "" {
+		w = append(w, why)
+	}
 	if err := r.space.seen.Err; err != "" {
 		w = append(w, "the use of the disk cannot be told: "+err)
 	}

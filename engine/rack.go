@@ -49,6 +49,7 @@ type rack struct {
 	clock      *billClock
 	ordersNext time.Time // when what orders leave behind is looked at again
 	forgetNext time.Time
+	failures   bootFailures
 	removed    map[PiName]Pi // taken out of the configuration since the start
 	runners    runners
 }
