@@ -22,7 +22,7 @@ var may = map[string][]string{
 	"picloud/netboot":       nil,
 	"picloud/hw":            nil,
 	"picloud/hw/hwtest":     {"picloud/hw/poe"},
-	"picloud/hw/sim":        {"picloud/hw/sim", "picloud/netboot/dhcp/wire", "picloud/netboot/bootfs/order"},
+	"picloud/hw/sim":        {"picloud/hw/sim", "picloud/netboot/dhcp/wire", "picloud/netboot/bootfs/order", "picloud/netboot/report"},
 }
 
 // TestImportsPointOneWay holds the packages against the table above. The
