@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base32"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"maps"
@@ -66,6 +67,17 @@ func NewSecret() (secret, hash string) {
 	return secret, hashSecret(secret)
 }
 
+// webhookBytes are within what Standard Webhooks asks for, 24 to 64.
+const webhookBytes = 32
+
+// NewWebhookSecret makes what a webhook is signed with, in the form of Standard
+// Webhooks.
+func NewWebhookSecret() string {
+	b := make([]byte, webhookBytes)
+	rand.Read(b)
+	return "whsec_" + base64.StdEncoding.EncodeToString(b)
+}
+
 func hashSecret(secret string) string {
 	sum := sha256.Sum256([]byte(secret))
 	return hex.EncodeToString(sum[:])
@@ -111,6 +123,12 @@ func (a *Accounts) Keys(account string) []APIKey {
 	}
 	slices.SortFunc(list, func(x, y APIKey) int { return cmp.Or(x.Created.Compare(y.Created), cmp.Compare(x.ID, y.ID)) })
 	return list
+}
+
+// Webhook finds a webhook by its ID.
+func (a *Accounts) Webhook(id string) (Webhook, bool) {
+	h, ok := a.hooks[id]
+	return h, ok
 }
 
 // Webhooks returns the webhooks of an account, oldest first; "" = all.

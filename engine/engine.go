@@ -29,6 +29,9 @@ type Config struct {
 	// Staff is told after operators have changed, by the engine's own goroutine:
 	// it must not block. May be nil.
 	Staff func()
+	// Served is told how a command on a server was answered, by the engine's own
+	// goroutine: it must not block. May be nil.
+	Served func(verb ServerVerb, err error)
 	// Beat is told that Run's loop has come round and done its work, several times
 	// a second and first after the roots are exported, by the engine's own
 	// goroutine: it must not block. May be nil.
@@ -95,6 +98,23 @@ type Viewer interface {
 	// Operators are the staff; ChangeOperators is an admin's.
 	Operators() *Operators
 	ChangeOperators(ctx context.Context, cmd OperatorCommand) error
+	// Serve carries out a command on a customer's server, ChangeAccounts one on
+	// accounts, and Rules are how servers are ordered: as Desk has them.
+	Serve(ctx context.Context, cmd ServerCommand) (ServerResult, error)
+	ChangeAccounts(ctx context.Context, cmd AccountCommand) error
+	Rules() *Rules
+	// Customers are the accounts with their keys and webhooks, for operators.
+	Customers(actor Actor) (*Accounts, error)
+	// Rented is a server as its owner sees it, for operators; ErrNoSuchServer.
+	Rented(actor Actor, name string) (ServerView, error)
+	// Sent is what was and is to be sent to a webhook, for operators; see
+	// Inventory.Deliveries.
+	Sent(ctx context.Context, actor Actor, webhook string, before int64, limit int) ([]Sending, error)
+	// Charges are the rows of an account ("" = all) in the ledger before a time,
+	// for admins.
+	Charges(ctx context.Context, actor Actor, account string, until time.Time) ([]LedgerRow, error)
+	// Billed is as Desk has it.
+	Billed() time.Time
 }
 
 // Engine owns one rack. Make it with New, run it with Run; every other method

@@ -452,7 +452,7 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 			r.withdraw(p)
 		}
 	}
-	r.ended = append([]JobView{*j.viewOf()}, r.ended[:min(len(r.ended), keptEnded-1)]...)
+	r.ended = append([]JobView{*r.viewJob(j)}, r.ended[:min(len(r.ended), keptEnded-1)]...)
 	took := j.Ended.Sub(j.Created).Round(100 * time.Millisecond)
 	result := fmt.Sprintf("ok in %s", took)
 	result += j.verdict()

@@ -53,6 +53,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			req.reply <- answer[struct{}]{err: r.changeOperators(req.value)}
 		case req := <-e.serves:
 			result, err := r.serve(req.value)
+			if e.cfg.Served != nil {
+				e.cfg.Served(req.value.Verb, err)
+			}
 			r.settle(ctx)
 			req.reply <- answer[ServerResult]{result, err}
 		case req := <-e.customers:

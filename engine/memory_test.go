@@ -121,6 +121,22 @@ func (m *memory) Notices(_ context.Context, account string, after int64, limit i
 	return list, nil
 }
 
+// Deliveries is Inventory's.
+func (m *memory) Deliveries(_ context.Context, account, webhook string, before int64, limit int) ([]Sending, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []Sending
+	hook := m.sold.webhooks[webhook]
+	for _, d := range slices.Backward(m.sold.deliveries) {
+		if d.Webhook != webhook || hook.Account != account || before != 0 && d.Notice >= before || len(list) == limit {
+			continue
+		}
+		i := slices.IndexFunc(m.sold.notices, func(n Notice) bool { return n.ID == d.Notice })
+		list = append(list, Sending{Delivery: d, Notice: m.sold.notices[i], Webhook: hook})
+	}
+	return list, nil
+}
+
 // Ledger is Inventory's.
 func (m *memory) Ledger(_ context.Context, account string, before time.Time) ([]LedgerRow, error) {
 	m.mu.Lock()

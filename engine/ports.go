@@ -107,6 +107,9 @@ type Inventory interface {
 	Job(ctx context.Context, id int64) (Job, error)
 	// Notices returns those of an account ("" = all) after a number, oldest first.
 	Notices(ctx context.Context, account string, after int64, limit int) ([]Notice, error)
+	// Deliveries returns what was and is to be sent to a webhook of an account,
+	// newest notice first and older than before (0 = the newest).
+	Deliveries(ctx context.Context, account, webhook string, before int64, limit int) ([]Sending, error)
 	// Ledger returns all rows of an account ("" = all) before a time, oldest first.
 	Ledger(ctx context.Context, account string, before time.Time) ([]LedgerRow, error)
 }

@@ -146,7 +146,9 @@ func (r *rack) viewPi(p *piState) PiView {
 	}
 	if s, ok := r.servers[p.Server]; ok {
 		v.Owner, v.Public, v.Gateway = s.Owner, s.Address, s.Gateway
+		v.Rent = rentOf(&s)
 	}
+	v.Free = r.unfit(p) == "" && r.forSale(p.Spec())
 	if v.Stage == StageUnknown {
 		v.LastStage = p.stage
 		if p.sw != nil && !p.sw.answered.IsZero() {
@@ -168,6 +170,14 @@ func (r *rack) viewPi(p *piState) PiView {
 		v.Boot = &b
 	}
 	return v
+}
+
+// rentOf is the zero Rent for a server of the configuration.
+func rentOf(s *Server) Rent {
+	if s.Account == "" {
+		return Rent{}
+	}
+	return Rent{State: s.State, DiskGB: s.DiskGB, Price: s.Price, Task: s.Task, Created: s.Created, Live: s.Live}
 }
 
 func powerView(p PortReading) PowerView {
@@ -200,7 +210,7 @@ func (r *rack) viewJobs(s *Snapshot) {
 	s.Jobs = append(s.Jobs, r.ended...)
 }
 
-// viewJob is a job that is not over, with why it waits.
+// viewJob is a job with whose server it is about, and why it waits.
 func (r *rack) viewJob(j *jobState) *JobView {
 	v := j.viewOf()
 	v.Owner = r.servers[v.Server].Owner

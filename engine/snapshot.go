@@ -127,6 +127,21 @@ type PiView struct {
 	Seen         *DHCPSeen // another board heard on this Pi's segment
 	SeenIs       PiName    // the Pi whose board Seen is: it was moved here, or somebody sends its address
 	SeenAt       time.Time
+	// Rent is of a server that was ordered.
+	Rent Rent
+	// Free tells whether an order may have it, unless it is held back as a spare.
+	Free bool
+}
+
+// Rent is what a Pi's server is to the customer who ordered it. State "" = it has
+// none, or one of the configuration.
+type Rent struct {
+	State   ServerState
+	DiskGB  int
+	Price   Pence // a month
+	Task    int64 // its order's job
+	Created time.Time
+	Live    time.Time // zero = not yet
 }
 
 // VolumeView is a volume of a Pi in a snapshot.

@@ -282,9 +282,12 @@ func TestTwoSeeEachOther(t *testing.T) {
 }
 
 // TestViewerMethods fails when the engine's interface grows: a new method that
-// acts has to go through the door's viewer.
+// acts, or that tells what is not everybody's, has to go through the door's viewer.
 func TestViewerMethods(t *testing.T) {
-	known := []string{"Audit", "Boots", "ChangeOperators", "Do", "Guards", "Log", "Operators", "Snapshot", "Subscribe"}
+	known := []string{
+		"Audit", "Billed", "Boots", "ChangeAccounts", "ChangeOperators", "Charges", "Customers", "Do", "Guards", "Log", "Operators",
+		"Rented", "Rules", "Sent", "Serve", "Snapshot", "Subscribe",
+	}
 	typ := reflect.TypeFor[engine.Viewer]()
 	var got []string
 	for i := range typ.NumMethod() {

@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// TestWhoMayKnow asks for what is the customers' in each role, and as a customer:
+// what is their own they are told elsewhere.
+func TestWhoMayKnow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := market(t, 2, nil)
+		b.must(b.e.ChangeAccounts(t.Context(), AccountCommand{
+			Verb: WebhookAdd, Actor: admin, Webhook: Webhook{ID: "hook0001", Account: "acme", URL: "https://acme.example/", Secret: NewWebhookSecret()},
+		}))
+		b.end(b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1"}).Job)
+		reads := map[string]struct {
+			needs Role
+			read  func(Actor) error
+		}{
+			"accounts": {RoleOperator, func(a Actor) error {
+				list, err := b.e.Customers(a)
+				if err == nil && len(list.List()) != 2 {
+					err = errors.New("not the accounts")
+				}
+				return err
+			}},
+			"server": {RoleOperator, func(a Actor) error {
+				s, err := b.e.Rented(a, "web1")
+				if err == nil && s.Account != "acme" {
+					err = errors.New("not the server")
+				}
+				return err
+			}},
+			"deliveries": {RoleOperator, func(a Actor) error {
+				list, err := b.e.Sent(t.Context(), a, "hook0001", 0, 10)
+				if err == nil && (len(list) != 3 || list[0].Notice.Kind != NoticeLive) {
+					err = errors.New("not what was sent")
+				}
+				return err
+			}},
+			"ledger": {RoleAdmin, func(a Actor) error {
+				list, err := b.e.Charges(t.Context(), a, "acme", time.Now().Add(time.Hour))
+				if err == nil && len(list) != 1 {
+					err = errors.New("not the ledger")
+				}
+				return err
+			}},
+		}
+		for what, r := range reads {
+			for role := RoleViewer; role <= RoleAdmin; role++ {
+				if err := r.read(Actor{Name: "eve", Role: role}); (err == nil) != (role >= r.needs) || err != nil && !errors.Is(err, ErrNotAllowed) {
+					t.Errorf("%s: %s: %v", role, what, err)
+				}
+				if err := r.read(Actor{Name: "acme", Role: role, Account: "acme"}); !errors.Is(err, ErrNotAllowed) {
+					t.Errorf("a customer as %s: %s: %v", role, what, err)
+				}
+			}
+		}
+		if _, err := b.e.Rented(admin, "web2"); !errors.Is(err, ErrNoSuchServer) {
+			t.Errorf("a server that is not there: %v", err)
+		}
+		if _, err := b.e.Sent(t.Context(), admin, "hook0002", 0, 10); !errors.Is(err, ErrNoSuchWebhook) {
+			t.Errorf("a webhook that is not there: %v", err)
+		}
+		b.stop()
+	})
+}
+
+// TestEveryVerbAsksForTheRole tries all there is to do with servers and accounts
+// as those who may not: nothing is stored of it.
+func TestEveryVerbAsksForTheRole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := market(t, 2, nil)
+		b.end(b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1"}).Job)
+		time.Sleep(time.Second)
+		before := len(b.mem.audit)
+		reader, viewer, operator := acme, admin, admin
+		reader.Role, viewer.Role, operator.Role = RoleViewer, RoleViewer, RoleOperator
+		for verb := range serverVerbs() {
+			for _, who := range []Actor{reader, viewer} {
+				cmd := ServerCommand{Verb: verb, Actor: who, Account: "acme", Server: "web1", Typed: "web1", DiskGB: 20}
+				if _, err := b.e.Serve(t.Context(), cmd); !errors.Is(err, ErrNotAllowed) {
+					t.Errorf("%s of account %q: %s: %v", who.Role, who.Account, verb, err)
+				}
+			}
+		}
+		for verb, row := range accountVerbs() {
+			who := []Actor{reader, viewer, operator}
+			if !row.own {
+				who = append(who, acme)
+			}
+			for _, a := range who {
+				cmd := AccountCommand{
+					Verb: verb, Actor: a, Account: Account{Name: "acme"}, Key: APIKey{ID: "key00001", Account: "acme", Hash: strings.Repeat("0", 64)},
+					Webhook: Webhook{ID: "hook0001", Account: "acme", URL: "https://acme.example/", Secret: "x"},
+				}
+				if err := b.e.ChangeAccounts(t.Context(), cmd); !errors.Is(err, ErrNotAllowed) {
+					t.Errorf("%s of account %q: %s: %v", a.Role, a.Account, verb, err)
+				}
+			}
+		}
+		if n := len(b.mem.audit); n != before {
+			t.Errorf("%d acts were written down", n-before)
+		}
+		b.stop()
+	})
+}
+
+// TestJobsTellWhoseTheyAre follows an order that fails through what people see.
+func TestJobsTellWhoseTheyAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := market(t, 1, nil)
+		if p, _ := b.e.Snapshot().Pi("t-000"); !p.Free || p.Rent != (Rent{}) {
+			t.Errorf("nobody has it: %+v", p)
+		}
+		b.stopAt["t-000"] = StageDHCP
+		res := b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1", DiskGB: 20})
+		time.Sleep(time.Second)
+		if p, _ := b.e.Snapshot().Pi("t-000"); p.Free || p.Rent.Price != 850 || p.Rent.DiskGB != 20 || p.Rent.Task != res.Job || p.Job == nil || p.Job.Owner != "acme" {
+			t.Errorf("ordered: %+v, job %+v", p, p.Job)
+		}
+		b.end(res.Job)
+		time.Sleep(5 * time.Second)
+		jobs := b.e.Snapshot().Jobs
+		i := slices.IndexFunc(jobs, func(j JobView) bool { return j.ID == res.Job })
+		if i < 0 || jobs[i].State != JobFailed || jobs[i].Server != "web1" || jobs[i].Owner != "acme" || jobs[i].Error == "" {
+			t.Errorf("%+v", jobs)
+		}
+		b.stop()
+	})
+}
