@@ -51,6 +51,15 @@ type inventory struct {
 	lines []engine.BootLine
 	audit map[int64]engine.AuditRow
 	log   []engine.LogLine // oldest first
+
+	notices  []engine.Notice
+	sent     []engine.Delivery
+	webhooks map[string]engine.Webhook
+	ledger   []engine.LedgerRow
+}
+
+func newInventory() *inventory {
+	return &inventory{boots: map[int64]engine.Boot{}, audit: map[int64]engine.AuditRow{}, webhooks: map[string]engine.Webhook{}}
 }
 
 // Load gives the roots that the layout's Pis have.
@@ -76,6 +85,12 @@ func (m *inventory) Save(_ context.Context, c engine.Changes) error {
 		m.audit[r.ID] = r
 	}
 	m.log = append(m.log, c.Log...)
+	m.notices = append(m.notices, c.Notices...)
+	m.sent = append(m.sent, c.Deliveries...)
+	m.ledger = append(m.ledger, c.Ledger...)
+	for _, h := range c.Webhooks {
+		m.webhooks[h.ID] = h
+	}
 	return nil
 }
 
@@ -132,8 +147,31 @@ func (m *inventory) Notices(context.Context, string, int64, int) ([]engine.Notic
 	return nil, nil
 }
 
-func (m *inventory) Ledger(context.Context, string, time.Time) ([]engine.LedgerRow, error) {
-	return nil, nil
+func (m *inventory) Ledger(_ context.Context, account string, before time.Time) ([]engine.LedgerRow, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []engine.LedgerRow
+	for _, r := range m.ledger {
+		if r.Time.Before(before) && (account == "" || r.Account == account) {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+func (m *inventory) Deliveries(_ context.Context, account, webhook string, before int64, limit int) ([]engine.Sending, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []engine.Sending
+	h := m.webhooks[webhook]
+	for _, d := range slices.Backward(m.sent) {
+		if d.Webhook != webhook || h.Account != account || before != 0 && d.Notice >= before || len(out) == limit {
+			continue
+		}
+		i := slices.IndexFunc(m.notices, func(n engine.Notice) bool { return n.ID == d.Notice })
+		out = append(out, engine.Sending{Delivery: d, Notice: m.notices[i], Webhook: h})
+	}
+	return out, nil
 }
 
 func (m *inventory) auditRows() int {
@@ -182,6 +220,10 @@ func benchLayout() engine.Layout {
 		Servers: []engine.Server{
 			{Name: "web-1", Owner: "t-114"}, {Name: "db-1", Owner: "t-009"}, {Name: hostile, Owner: "t-666"},
 		},
+		Rules: engine.Rules{
+			Plans: []engine.Plan{{Spec: engine.Spec{Model: 4}, Month: 750}}, Disk: 50, Image: "bookworm64", Exam: "bookworm64",
+			Pool: netip.MustParsePrefix("2001:db8::/64"), Bits: 64, Gateway: netip.MustParseAddr("fe80::1"), Ports: 5100,
+		},
 	}
 	for i := range benchPorts + 1 {
 		p := engine.Pi{
@@ -215,7 +257,7 @@ func guardedRackTest(t *testing.T, guards map[engine.VerbName]engine.Guards, f f
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{
-			t: t, inv: &inventory{boots: map[int64]engine.Boot{}, audit: map[int64]engine.AuditRow{}},
+			t: t, inv: newInventory(),
 			on: map[int]bool{}, up: map[int]bool{}, stopAt: map[int]engine.Stage{3: engine.StageDHCP}, done: make(chan struct{}),
 		}
 		limits := engine.DefaultLimits()
@@ -376,6 +418,9 @@ func (b *bench) Withdraw(context.Context, engine.Pi) error    { return nil }
 func (b *bench) Remove(context.Context, string) error         { return nil }
 func (b *bench) Grow(context.Context, string, int64) error    { return nil }
 func (b *bench) Keys(context.Context, string, []string) error { return nil }
+
+func (b *bench) Examine(context.Context, engine.Pi, string) error { return nil }
+
 func (b *bench) Rescue(context.Context, engine.Pi, string, engine.Person) ([]engine.HostKey, error) {
 	return []engine.HostKey{{Type: "ssh-ed25519", Fingerprint: "SHA256:rescue"}}, nil
 }

@@ -41,6 +41,8 @@ var trials = map[engine.VerbName]struct {
 	}},
 	engine.VerbBroken: {line: "pi broken a3-005 --reason fan~is~dead", rented: "pi broken a3-001"},
 	engine.VerbReady:  {line: "pi ready a3-008"},
+	// A rented one cannot be examined.
+	engine.VerbExamine: {line: "pi examine a3-005"},
 	engine.VerbAdopt: {line: "pi adopt a3-003", before: func(b *bench) {
 		b.e.Observe(engine.Observation{Time: time.Now(), DHCP: &engine.DHCPSeen{
 			Segment: "v003", Kind: "unknown", MAC: engine.MAC{0xdc, 0xa6, 0x32, 9, 9, 9}, Model: engine.Model4B, Serial: 0x1234, ROM: true,
