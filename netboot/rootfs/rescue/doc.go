@@ -1,14 +1,18 @@
-// Package rescue builds a small system that a Raspberry Pi runs from memory when
-// its own root does not start: SSH, the usual tools, and the server's root
-// mounted read-write at /mnt over NFS.
+// Package rescue builds small systems that a Raspberry Pi runs from memory. The
+// rescue system is for a server whose own root does not start: SSH, the usual
+// tools, and the server's root mounted read-write at /mnt over NFS. The examination
+// looks at a board that nobody has, works it hard for some seconds, and reports;
+// see [System], and package report for how it is told what to do.
 //
-// It is an initramfs in two parts, one behind the other in one file, as the
+// The rescue system is an initramfs in two parts, one behind the other in one file, as the
 // kernel unpacks them (Documentation/driver-api/early-userspace/buffer-format.rst).
 // The base is made by [Build], once for each image: programs, libraries and kernel
 // modules are the image's own, so that they fit the kernel and the processor, and
 // everything that decides what runs is ours. The personal part is made by
 // [Person.Write] for each boot: name, addresses, keys, and where the root is.
-// [Open] puts the two together for a file server to send.
+// [Open] puts the two together for a file server to send. The examination is its
+// base alone, for nothing in it is one Pi's own: what it needs to know stands on
+// the kernel's command line.
 //
 // # How a Pi boots it
 //

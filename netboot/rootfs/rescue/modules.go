@@ -28,7 +28,10 @@ const nfsModule = "nfs"
 //
 // What a module needs by its symbols is in modules.dep. What is here besides is
 // needed by way of the device tree: clocks, resets, buses and PHYs.
-var wanted = strings.Fields(nfsModule + ` nfsv3 nfsv4 ipv6 af_packet
+var wanted = append(strings.Fields(nfsModule+" nfsv3 nfsv4 ipv6"), networkModules...)
+
+// networkModules are those of wanted that are needed for the network alone.
+var networkModules = strings.Fields(`af_packet
 	virtio_pci virtio_mmio virtio_net
 	clk_raspberrypi reset_raspberrypi raspberrypi_power bcm2835_power gpio_raspberrypi_exp
 	mdio_bcm_unimac broadcom bcm_phy_lib bcm7xxx genet
@@ -174,17 +177,17 @@ func (t *tree) kernels(bootFile string) ([]string, error) {
 }
 
 // addModules takes the modules of some kernels, and returns how many there are,
-// and the kernels that have no NFS.
-func (t *tree) addModules(ctx context.Context, versions []string) (count int, without []string, err error) {
+// and the kernels that lack the one that there must be.
+func (t *tree) addModules(ctx context.Context, versions []string, p *parts) (count int, without []string, err error) {
 	for _, v := range versions {
 		dir := path.Join(moduleTop, v)
 		x := parseModules(t.text(dir+"/modules.dep", maxIndex), t.text(dir+"/modules.softdep", maxIndex), t.text(dir+"/modules.builtin", maxIndex))
-		if !x.has(nfsModule) {
+		if p.must != "" && !x.has(p.must) {
 			without = append(without, v)
 			continue
 		}
 		var list []byte
-		for _, file := range x.order(wanted) {
+		for _, file := range x.order(p.modules) {
 			if ctx.Err() != nil {
 				return 0, nil, context.Cause(ctx)
 			}

@@ -1,11 +1,8 @@
 package rescue
 
 import (
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"fmt"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,11 +16,25 @@ const (
 	isChar = unix.S_IFCHR
 )
 
+// ownFolder, ownFile and ownText are what is not the image's.
+type (
+	ownFolder struct {
+		path string
+		perm uint32
+	}
+	ownFile struct {
+		path, from string // from is below files
+		perm       uint32
+	}
+	ownText struct {
+		path string
+		perm uint32
+		text string
+	}
+)
+
 // folders are there whatever the image has.
-var folders = []struct {
-	path string
-	perm uint32
-}{
+var folders = []ownFolder{
 	{"dev", 0o755}, {"etc", 0o755}, {"etc/ssh", 0o755}, {"mnt", 0o755}, {"proc", 0o555}, {"root", 0o700},
 	{"run", 0o755}, {"sys", 0o555}, {"tmp", 0o1777}, {"usr", 0o755}, {"usr/bin", 0o755}, {"usr/sbin", 0o755},
 	{"var", 0o755}, {"var/log", 0o755}, {"var/tmp", 0o1777},
@@ -37,11 +48,9 @@ var devices = []struct {
 }{{"dev/console", 0o600, 5, 1}, {"dev/null", 0o666, 1, 3}}
 
 // embedded are our own files.
-var embedded = []struct {
-	path, from string
-	perm       uint32
-}{
+var embedded = []ownFile{
 	{"init", "init", 0o755},
+	{"usr/lib/picloud/common", "common", 0o644},
 	{"etc/profile", "profile", 0o644},
 	{"etc/ssh/sshd_config", "sshd_config", 0o644},
 	{"usr/sbin/server-shell", "server-shell", 0o755},
@@ -53,11 +62,7 @@ var embedded = []struct {
 
 // texts are further files of our own. passwd has whom sshd separates its
 // privileges to; no password fits.
-var texts = []struct {
-	path string
-	perm uint32
-	text string
-}{
+var texts = []ownText{
 	{"etc/group", 0o644, "root:x:0:\ntty:x:5:\ndisk:x:6:\nnogroup:x:65534:\n"},
 	{"etc/shadow", 0o600, "root:*:20000::::::\nsshd:*:20000::::::\nnobody:*:20000::::::\n"},
 	{"etc/nsswitch.conf", 0o644, "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nprotocols: files\nservices: files\nrpc: files\n"},
@@ -71,8 +76,8 @@ nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin
 `
 
 // addOwn adds what is not the image's.
-func (l *linker) addOwn() error {
-	for _, f := range folders {
+func (l *linker) addOwn(p *parts) error {
+	for _, f := range p.folders {
 		at, err := l.folder(f.path)
 		if err == nil {
 			err = l.put(at, entry{mode: isDir | f.perm})
@@ -86,7 +91,7 @@ func (l *linker) addOwn() error {
 			return err
 		}
 	}
-	for _, f := range embedded {
+	for _, f := range p.embedded {
 		b, err := files.ReadFile("files/" + f.from)
 		if err == nil {
 			err = l.own(f.path, f.perm, b)
@@ -95,28 +100,16 @@ func (l *linker) addOwn() error {
 			return err
 		}
 	}
-	for _, f := range texts {
+	for _, f := range p.texts {
 		if err := l.own(f.path, f.perm, []byte(f.text)); err != nil {
 			return err
 		}
+	}
+	if !p.login {
+		return nil
 	}
 	if err := l.link("etc/mtab", "../proc/self/mounts"); err != nil {
 		return err
 	}
 	return l.own("etc/passwd", 0o644, fmt.Appendf(nil, passwd, l.shell()))
 }
-
-// Recipe names what [Build] puts into an archive besides the image's own content:
-// a base that was built by another recipe is to be built again. It fits into a
-// file name.
-func Recipe() string { return recipe() }
-
-var recipe = sync.OnceValue(func() string {
-	h := sha256.New()
-	for _, f := range embedded {
-		b, _ := files.ReadFile("files/" + f.from) // what is embedded can be read
-		fmt.Fprintf(h, "%s %o %d\n%s", f.path, f.perm, len(b), b)
-	}
-	fmt.Fprintln(h, folders, devices, texts, passwd, needed, useful, others, programDirs, libraries, data, wanted)
-	return hex.EncodeToString(h.Sum(nil)[:8])
-})

@@ -79,8 +79,8 @@ var data = []string{
 
 // addPrograms takes the programs with their libraries, and returns what people
 // will miss.
-func (l *linker) addPrograms() (warnings []string, err error) {
-	for _, p := range needed {
+func (l *linker) addPrograms(s *parts) (warnings []string, err error) {
+	for _, p := range s.needed {
 		ok, err := l.addProgram(p.name)
 		if err != nil {
 			return nil, err
@@ -89,7 +89,14 @@ func (l *linker) addPrograms() (warnings []string, err error) {
 			return nil, fmt.Errorf("%w: %s (install %s in the image)", ErrMissing, p.name, p.from)
 		}
 	}
-	for _, group := range useful {
+	f, err := l.file(s.shell)
+	if err != nil {
+		return nil, fmt.Errorf("%w: /%s (%w)", ErrMissing, s.shell, err)
+	}
+	if err := l.program(f); err != nil {
+		return nil, err
+	}
+	for _, group := range s.useful {
 		var names []string
 		there := false
 		for _, p := range group {
@@ -104,12 +111,17 @@ func (l *linker) addPrograms() (warnings []string, err error) {
 			warnings = append(warnings, fmt.Sprintf("there will be no %s (install %s in the image)", strings.Join(names, " or "), group[0].from))
 		}
 	}
-	for _, p := range others {
+	for _, p := range s.others {
 		if _, err := l.addProgram(p.name); err != nil {
 			return nil, err
 		}
 	}
-	return warnings, errors.Join(l.addHelpers(), l.addExtra())
+	if s.login {
+		if err := l.addHelpers(); err != nil {
+			return nil, err
+		}
+	}
+	return warnings, l.addExtra(s.data)
 }
 
 // addProgram takes a program, if it is there.
@@ -161,8 +173,11 @@ func (l *linker) locate(name string) (found, error) {
 }
 
 // addExtra takes what is there of the libraries and data that nothing names.
-func (l *linker) addExtra() error {
-	sh, err := l.locate("sh")
+func (l *linker) addExtra(data []string) error {
+	sh, err := l.locate("bash")
+	if errors.Is(err, fs.ErrNotExist) {
+		sh, err = l.locate("sh")
+	}
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ import (
 var (
 	// ErrMissing means that an image lacks what a rescue system cannot do without.
 	ErrMissing = errors.New("the image lacks what a rescue system needs")
+	// ErrSystem means that there is no such system.
+	ErrSystem = errors.New("no such system in memory")
 	// ErrTooLarge means that an archive would be larger than a Pi can load.
 	ErrTooLarge = errors.New("too large for a rescue system")
 )
@@ -48,6 +50,8 @@ type Options struct {
 	// Out is the file to write. It is there whole or not at all; a former one is
 	// replaced.
 	Out string
+	// System is what is built; the zero value is a Rescue.
+	System System
 	// MaxBytes is how large it may become; 0 means [DefaultMaxBytes].
 	MaxBytes int64
 }
@@ -84,7 +88,7 @@ type Result struct {
 	Warnings []string
 }
 
-// Build makes the base of an image's rescue system. The same image gives the same
+// Build makes the base of a system of an image. The same image gives the same
 // file, byte for byte. Errors: [ErrMissing], with what to install in the image;
 // [ErrTooLarge]; [netbootable.ErrNotRoot]; ctx's; or the file system's.
 func Build(ctx context.Context, o Options) (Result, error) {
@@ -105,9 +109,13 @@ func build(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	defer root.Close()
-	r := Result{File: o.Out, Boot: newBoot(boot)}
+	p := o.System.parts()
+	if p.initramfs == "" {
+		return Result{}, fmt.Errorf("%w: %q", ErrSystem, o.System)
+	}
+	r := Result{File: o.Out, Boot: newBoot(boot, &p)}
 	l := newLinker(newTree(root))
-	if err := r.collect(ctx, l); err != nil {
+	if err := r.collect(ctx, l, &p); err != nil {
 		return Result{}, err
 	}
 	r.Unpacked, r.Entries = l.taken, len(l.entries)
@@ -120,37 +128,32 @@ func build(ctx context.Context, o Options) (Result, error) {
 	return r, nil
 }
 
-// initramfs is no name that a Debian or a Raspberry Pi OS has a file of.
-const initramfs = "initramfs-rescue"
-
-func newBoot(b netbootable.Boot) Boot {
+func newBoot(b netbootable.Boot, p *parts) Boot {
 	return Boot{
-		Kernel: b.Kernel, Folders: b.Folders, Initramfs: initramfs,
-		ConfigLines: []string{"initramfs " + initramfs + " followkernel"},
-		// Both are for when something is wrong: a kernel that was told another
-		// first program, and a first program that has ended.
-		Args: []string{"rdinit=/init", "panic=10"},
+		Kernel: b.Kernel, Folders: b.Folders, Initramfs: p.initramfs,
+		ConfigLines: []string{"initramfs " + p.initramfs + " followkernel"},
+		Args:        p.args,
 	}
 }
 
 // collect chooses what goes in.
-func (r *Result) collect(ctx context.Context, l *linker) error {
+func (r *Result) collect(ctx context.Context, l *linker, p *parts) error {
 	var err error
-	if r.Warnings, err = l.addPrograms(); err != nil {
+	if r.Warnings, err = l.addPrograms(p); err != nil {
 		return err
 	}
 	kernels, err := l.kernels(r.Boot.Kernel)
 	if err != nil {
 		return err
 	}
-	count, without, err := l.addModules(ctx, kernels)
+	count, without, err := l.addModules(ctx, kernels, p)
 	switch {
 	case err != nil:
 		return err
 	case len(kernels) > 0 && len(without) == len(kernels):
 		return fmt.Errorf("%w: kernel %s cannot mount NFS, neither by itself nor by a module (install another kernel)", ErrMissing, strings.Join(without, ", "))
 	case len(kernels) == 0:
-		r.warn("no kernel modules in the image: it is taken to be of a kernel with NFS and network cards built in")
+		r.warn("no kernel modules in the image: it is taken to be of a kernel with %snetwork cards built in", built(p))
 	case len(without) > 0:
 		r.warn("kernel %s cannot mount NFS: with it there will be no root", strings.Join(without, ", "))
 	}
@@ -159,7 +162,15 @@ func (r *Result) collect(ctx context.Context, l *linker) error {
 	}
 	r.Kernels = slices.DeleteFunc(kernels, func(v string) bool { return slices.Contains(without, v) })
 	r.Modules = count
-	return l.addOwn()
+	return l.addOwn(p)
+}
+
+// built is what a kernel without modules has to have besides network cards.
+func built(p *parts) string {
+	if p.must == nfsModule {
+		return "NFS and "
+	}
+	return ""
 }
 
 func (r *Result) warn(format string, args ...any) {

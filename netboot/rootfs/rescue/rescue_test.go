@@ -255,24 +255,28 @@ func TestBuildRefuses(t *testing.T) {
 	}
 }
 
-// Our own scripts are those of a POSIX shell.
+// Our own scripts can be read by their shells.
 func TestScripts(t *testing.T) {
-	for _, f := range embedded {
+	for _, f := range append(slices.Clone(embedded), examEmbedded...) {
 		b, err := files.ReadFile("files/" + f.from)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f.perm != 0o755 && f.from != "profile" {
+		if f.from == "sshd_config" {
 			continue
 		}
-		cmd := exec.Command("sh", "-n")
+		shell := "sh"
+		if bytes.HasPrefix(b, []byte("#!/bin/bash\n")) {
+			shell = "bash"
+		}
+		cmd := exec.Command(shell, "-n")
 		cmd.Stdin = bytes.NewReader(b)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", f.from, err, out)
 		}
 	}
-	if len(Recipe()) != 16 {
-		t.Errorf("recipe %q", Recipe())
+	if len(Recipe(Rescue)) != 16 || Recipe("") != Recipe(Rescue) || Recipe(Examination) == Recipe(Rescue) {
+		t.Errorf("recipes %q, %q", Recipe(Rescue), Recipe(Examination))
 	}
 }
 
