@@ -103,7 +103,7 @@ func childPis(s *engine.Snapshot) []childPi {
 	var list []childPi
 	for _, p := range s.Pis {
 		c := childPi{
-			Name: string(p.Name), Stage: p.Stage.String(), Root: p.Root, Former: p.Former, Server: string(p.Server),
+			Name: string(p.Name), Stage: p.Stage.String(), Root: p.Root, Former: p.Former, Server: p.Server,
 			Size: p.RootVolume.Use.Size, Cause: p.Diagnosis.Cause,
 		}
 		if p.Job != nil {

@@ -16,19 +16,23 @@ import (
 // suites are the packages whose tests run in the guest, all at the same time.
 var suites = []struct {
 	name, pkg, tags string
-	args            []string
+	args            []string // after those that all get
 }{
 	{"link", "picloud/hw/link", "netns", nil},
 	{"lvm", "picloud/hw/volume/lvmthin", "", []string{"-test.skip=^(TestCrash|TestPowerCut)$"}},
 	{"lvm-crash", "picloud/hw/volume/lvmthin", "", []string{"-test.run=^TestCrash$"}},
 	{"lvm-power", "picloud/hw/volume/lvmthin", "", []string{"-test.run=^TestPowerCut$"}},
 	{"nfs", "picloud/netboot/nfs/knfsd", "", nil},
-	{"roots", "picloud/engine/daemon", "", []string{"-test.run=^TestRootsInGuest$"}},
+	{"roots", "picloud/engine/daemon", "", []string{"-test.run=^TestRootsInGuest$", "-test.bench=^$"}},
+	{"reimage", "picloud/engine/daemon", "", []string{"-test.run=^$", "-test.bench=^BenchmarkReimage$", "-test.benchtime=5x"}},
 }
 
 // dynamic are the suites that need cgo, for SQLite: they are linked against the
 // guest's C library, which is Debian's as this host's is.
-var dynamic = map[string]string{"roots": "1"}
+var dynamic = map[string]string{"roots": "1", "reimage": "1"}
+
+// onRequest are the suites that are run when they are named, or all are.
+var onRequest = map[string]bool{"reimage": true}
 
 // TestInGuest builds the test binary of each package and runs all of them in
 // one guest, or those alone whose name has $PICLOUD_VMTEST_ONLY in it. The
@@ -52,8 +56,9 @@ func TestInGuest(t *testing.T) {
 	t.Logf("guest ready after %v", time.Since(begin).Round(time.Second))
 	dir := t.TempDir()
 	var programs []Program
+	only, all := os.Getenv("PICLOUD_VMTEST_ONLY"), os.Getenv("PICLOUD_VMTEST_ALL") != ""
 	for _, s := range suites {
-		if !strings.Contains(s.name, os.Getenv("PICLOUD_VMTEST_ONLY")) {
+		if !strings.Contains(s.name, only) || onRequest[s.name] && !all && only == "" {
 			continue
 		}
 		file := filepath.Join(dir, s.name)
@@ -62,13 +67,11 @@ func TestInGuest(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("build %s: %v\n%s", s.pkg, err, out)
 		}
-		args := append([]string{"-test.v", "-test.timeout=28m"}, s.args...)
-		if os.Getenv("PICLOUD_VMTEST_ALL") == "" {
-			args = append(args, "-test.short")
-		} else {
-			args = append(args, "-test.bench=.", "-test.benchtime=3x")
+		args := []string{"-test.v", "-test.timeout=28m", "-test.short"}
+		if all {
+			args = []string{"-test.v", "-test.timeout=28m", "-test.bench=.", "-test.benchtime=3x"}
 		}
-		programs = append(programs, Program{s.name, file, args})
+		programs = append(programs, Program{s.name, file, append(args, s.args...)})
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 28*time.Minute)
 	defer cancel()

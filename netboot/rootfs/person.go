@@ -126,7 +126,7 @@ func personalise(root *os.Root, p Person) error {
 	if err := writeKeys(root, p.AuthorizedKeys); err != nil {
 		return err
 	}
-	for _, step := range []func(*os.Root, Person) error{writeNetwork, writeResolvers, writeZone} {
+	for _, step := range []func(*os.Root, Person) error{letIn, writeNetwork, writeResolvers, writeZone} {
 		if err := step(root, p); err != nil {
 			return err
 		}

@@ -198,6 +198,47 @@ func TestFirstUser(t *testing.T) {
 	}
 }
 
+// TestFirstUserGetsIn: keys are of no use to a user without a shell.
+func TestFirstUserGetsIn(t *testing.T) {
+	const root = "root:x:0:0:root:/root:/bin/bash\n"
+	const svc = "svc:x:999:999::/home/svc:/usr/sbin/nologin\n"
+	keys := whole().AuthorizedKeys
+	for name, tt := range map[string]struct {
+		passwd, want string
+		bash         bool
+		keys         []string
+	}{
+		"a shell":         {root + "pi:x:1000:1000::/home/pi:/bin/dash\n" + svc, root + "pi:x:1000:1000::/home/pi:/bin/dash\n" + svc, true, keys},
+		"no login":        {root + "pi:x:1000:1000::/home/pi:/usr/sbin/nologin\n" + svc, root + "pi:x:1000:1000::/home/pi:/bin/bash\n" + svc, true, keys},
+		"no bash":         {root + "pi:x:1000:1000:,,,:/home/pi:/bin/false", root + "pi:x:1000:1000:,,,:/home/pi:/bin/sh", false, keys},
+		"no keys":         {root + "pi:x:1000:1000::/home/pi:/usr/sbin/nologin\n", root + "pi:x:1000:1000::/home/pi:/usr/sbin/nologin\n", true, nil},
+		"another's shell": {root + "pi:x:1000:1000::/home/pi:/bin/sh\nb:x:1001:1001::/home/b:/bin/false\n", root + "pi:x:1000:1000::/home/pi:/bin/sh\nb:x:1001:1001::/home/b:/bin/false\n", true, keys},
+	} {
+		t.Run(name, func(t *testing.T) {
+			top := withUser(t)
+			write := func(name, text string) {
+				t.Helper()
+				p := filepath.Join(top, name)
+				if err := errors.Join(os.MkdirAll(filepath.Dir(p), 0o755), os.WriteFile(p, []byte(text), 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("etc/passwd", tt.passwd)
+			if tt.bash {
+				write("bin/bash", "")
+			}
+			for range 2 {
+				if err := Personalise(top, Person{Hostname: "pi", AuthorizedKeys: tt.keys}); err != nil {
+					t.Fatal(err)
+				}
+				if got := read(t, top, "etc/passwd"); got != tt.want {
+					t.Errorf("%q, want %q", got, tt.want)
+				}
+			}
+		})
+	}
+}
+
 // TestPersonaliseHostileUser: traps at the places of the first user, the
 // network and the time zone.
 func TestPersonaliseHostileUser(t *testing.T) {

@@ -1,9 +1,13 @@
 package rootfs
 
 import (
+	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"picloud/netboot/rootfs/internal/edit"
 )
 
 // user is one line of passwd(5).
@@ -41,4 +45,41 @@ func firstUser(passwd []byte) (user, bool) {
 		}
 	}
 	return first, first.uid != 0
+}
+
+// noLogin are the shells of those who do not log in. Raspberry Pi OS of April
+// 2026 leaves its user one until somebody has answered the questions of a first
+// boot (RPi-Distro/userconf-pi#12), which nobody is asked here.
+var noLogin = []string{"/usr/sbin/nologin", "/sbin/nologin", "/usr/bin/false", "/bin/false"}
+
+// withShell gives a user a shell, if theirs is none; nil means that it is one.
+func withShell(passwd []byte, u user, shell string) []byte {
+	lines := strings.SplitAfter(string(passwd), "\n")
+	for i, line := range lines {
+		bare := strings.TrimRight(line, "\r\n")
+		f := strings.Split(bare, ":")
+		if len(f) == 7 && f[2] == strconv.Itoa(u.uid) && f[5] == "/"+u.home && slices.Contains(noLogin, f[6]) {
+			lines[i] = strings.TrimSuffix(bare, f[6]) + shell + line[len(bare):]
+			return []byte(strings.Join(lines, ""))
+		}
+	}
+	return nil
+}
+
+// letIn gives the first user, if they have keys, a shell to use them with.
+func letIn(root *os.Root, p Person) error {
+	passwd := edit.Read(root, "etc/passwd", maxPasswd)
+	u, ok := firstUser(passwd)
+	if !ok || len(p.AuthorizedKeys) == 0 || isOutside(root, u.home+"/x") {
+		return nil
+	}
+	shell := "/bin/sh"
+	if _, err := root.Stat("bin/bash"); err == nil {
+		shell = "/bin/bash"
+	}
+	fresh := withShell(passwd, u, shell)
+	if fresh == nil {
+		return nil
+	}
+	return edit.File(root, "etc/passwd", 0o644, fresh)
 }

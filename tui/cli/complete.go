@@ -9,33 +9,67 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// complete answers the scripts that cobra makes for shells: a candidate a
-// line, its meaning after a tab, and last ":4", which says that there are no
-// file names to complete. It is not cobra's own: that keeps each command's
-// functions for ever and writes mistakes to the process's standard error.
+// Complete answers the scripts that cobra makes for shells, for what needs no
+// service: commands, flags, and which words are names of files. args are the
+// words of the hidden command that these scripts run.
+func Complete(root *cobra.Command, args []string, out io.Writer) {
+	if len(args) > 1 {
+		(&app{}).complete(root, args[1:], args[0] == cobra.ShellCompRequestCmd, out)
+	}
+}
+
+// AsksService tells whether only a service knows how the last of the words that
+// complete a command of this tree could go on: a name of the rack's.
+func AsksService(root *cobra.Command, words []string) bool {
+	before, begun := words[:len(words)-1], words[len(words)-1]
+	c, _, err := root.Find(before)
+	if err != nil || c.HasSubCommands() {
+		return false
+	}
+	if f, _, ok := flagValue(c, before, begun); ok {
+		return !namesFile(f) && f.Annotations[fixedValues] == nil
+	}
+	return c.ValidArgsFunction != nil && !strings.HasPrefix(begun, "-")
+}
+
+// complete writes a candidate a line, its meaning after a tab, and last what the
+// shell is to do: ":4", no names of files, or ":0", those if there is no
+// candidate. It is not cobra's own: that keeps each command's functions for ever
+// and writes mistakes to the process's standard error.
 func (a *app) complete(root *cobra.Command, args []string, meanings bool, out io.Writer) {
 	last := len(args) - 1
-	for _, c := range a.candidates(root, args[:last], args[last]) {
+	found, directive := a.candidates(root, args[:last], args[last])
+	for _, c := range found {
 		if !meanings {
 			c, _, _ = strings.Cut(c, "\t")
 		}
 		fmt.Fprintln(out, c)
 	}
-	fmt.Fprintf(out, ":%d\n", cobra.ShellCompDirectiveNoFileComp)
+	fmt.Fprintf(out, ":%d\n", directive)
 }
 
-func (a *app) candidates(root *cobra.Command, before []string, begun string) []string {
+func (a *app) candidates(root *cobra.Command, before []string, begun string) ([]string, cobra.ShellCompDirective) {
+	const names, files = cobra.ShellCompDirectiveNoFileComp, cobra.ShellCompDirectiveDefault
+	root.InitDefaultHelpCmd()
 	c, rest, err := root.Find(before)
 	if err != nil {
-		return nil
+		return nil, names
 	}
 	if f, begun, ok := flagValue(c, before, begun); ok {
-		return a.valuesOf(f, begun)
+		if namesFile(f) {
+			return nil, files
+		}
+		return a.valuesOf(f, begun), names
 	}
 	if strings.HasPrefix(begun, "-") {
-		return flagNames(c, begun)
+		return flagNames(c, begun), names
 	}
 	rest = withoutFlags(c, rest)
+	if c.Name() == "help" && c.Parent() == root {
+		if c, rest, err = root.Find(rest); err != nil || len(rest) > 0 {
+			return nil, names
+		}
+	}
 	var out []string
 	if len(rest) == 0 {
 		for _, sub := range c.Commands() {
@@ -49,7 +83,23 @@ func (a *app) candidates(root *cobra.Command, before []string, begun string) []s
 		more, _ := c.ValidArgsFunction(c, rest, begun)
 		out = append(out, more...)
 	}
-	return out
+	if takesFile(c, len(rest)) {
+		return out, files
+	}
+	return out, names
+}
+
+// namesFile tells whether a flag is set to the name of a file, as its help says.
+func namesFile(f *pflag.Flag) bool {
+	value, _ := pflag.UnquoteUsage(f)
+	return strings.EqualFold(value, "file") || value == "folder"
+}
+
+// takesFile tells whether the word of a command at a place, counted from 0, is
+// the name of a file, as its usage says.
+func takesFile(c *cobra.Command, at int) bool {
+	words := strings.Fields(c.Use)
+	return at+1 < len(words) && strings.Trim(words[at+1], "[].") == "FILE"
 }
 
 func findFlag(c *cobra.Command, word string) *pflag.Flag {
@@ -77,8 +127,23 @@ func flagValue(c *cobra.Command, before []string, begun string) (f *pflag.Flag, 
 	return f, begun, f != nil && takesValue(f)
 }
 
+// fixedValues is the annotation of a flag that takes one of a few words.
+const fixedValues = "picloud-values"
+
+// Values says which words a flag of a command takes, for its completion.
+func Values(c *cobra.Command, flag string, words []string) {
+	f := c.Flags().Lookup(flag)
+	if f.Annotations == nil {
+		f.Annotations = map[string][]string{}
+	}
+	f.Annotations[fixedValues] = words
+}
+
 // valuesOf are what a flag can be set to.
 func (a *app) valuesOf(f *pflag.Flag, begun string) []string {
+	if words := f.Annotations[fixedValues]; words != nil {
+		return beginning(words, begun, nil)
+	}
 	of := a.values[f]
 	if of == nil || a.v == nil {
 		return nil
@@ -91,7 +156,8 @@ func flagNames(c *cobra.Command, begun string) []string {
 	var out []string
 	add := func(f *pflag.Flag) {
 		if name := "--" + f.Name; !f.Hidden && !f.Changed && strings.HasPrefix(name, begun) {
-			out = append(out, name+"\t"+f.Usage)
+			_, usage := pflag.UnquoteUsage(f)
+			out = append(out, name+"\t"+usage)
 		}
 	}
 	c.InheritedFlags().VisitAll(add)

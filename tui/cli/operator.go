@@ -63,6 +63,7 @@ type operatorFlags struct {
 
 func (f *operatorFlags) define(c *cobra.Command, role string) {
 	c.Flags().StringVar(&f.role, "role", role, "viewer, operator or admin")
+	Values(c, "role", []string{engine.RoleViewer.String(), engine.RoleOperator.String(), engine.RoleAdmin.String()})
 	c.Flags().StringArrayVar(&f.keys, "key", nil, "a public key: the `FILE` that has it, or its one line; may be repeated")
 	c.Flags().StringVar(&f.reason, "reason", "", "`TEXT` for the audit")
 }

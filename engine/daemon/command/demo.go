@@ -61,6 +61,7 @@ func (p *Program) demoCommand() *cobra.Command {
 	f.Float64Var(&o.Speed, "speed", demo.DefaultSpeed, "how many times faster than real firmware and switches are")
 	f.StringVar(&o.State, "state", "", "keep the database and the roots in this `folder` (default: a temporary one)")
 	f.Var(faults(o.Faults), "fault", "give COUNT Pis a fault: "+strings.Join(demo.FaultNames(), " "))
+	cli.Values(c, "fault", demo.FaultNames())
 	f.BoolVar(&o.headless, "headless", false, "no screen: print every change of a stage")
 	f.BoolVar(&o.json, "json", false, "with --headless: one JSON object a line")
 	f.DurationVar(&o.limit, "for", 0, "with --headless: end after this `time` at the latest")

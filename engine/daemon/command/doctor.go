@@ -31,6 +31,7 @@ func (p *Program) doctorCommand() *cobra.Command {
 	configFlag(c, &o.config)
 	f := c.Flags()
 	f.StringVar(&o.only, "only", "", "look at one `group` only: "+strings.Join(doctor.Groups(), " "))
+	cli.Values(c, "only", doctor.Groups())
 	f.BoolVar(&o.json, "json", false, "one JSON object, for scripts")
 	f.BoolVar(&o.writeTest, "write-test", false, "set a port without a Pi of each switch to what it is, to see whether it obeys")
 	return c

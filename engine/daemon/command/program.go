@@ -47,6 +47,9 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 		return p.console(ctx)
 	}
 	root := p.tree()
+	if isCompletion(args) {
+		return p.complete(ctx, root, args)
+	}
 	if !p.runsHere(root, args) {
 		return p.remote(ctx, args)
 	}
@@ -101,9 +104,6 @@ var offline = []string{"help", "completion", "version"}
 // runsHere tells whether the service is not asked: for help, for a command that
 // runs here, and for a noun without a verb.
 func (p *Program) runsHere(root *cobra.Command, args []string) bool {
-	if strings.HasPrefix(args[0], "__complete") {
-		return false
-	}
 	for _, a := range args {
 		if a == "--" {
 			break

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func TestDemo(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
 
-	s := await(t, d.Engine(), "all up", func(s *engine.Snapshot) bool { return s.Counts.Up == 6 })
+	s := await(t, d.Engine(), "all up, and no job left", atRest)
 	p := s.Pis[0]
 	for _, v := range s.Pis {
 		if v.Server == "" {
@@ -50,6 +51,12 @@ func TestDemo(t *testing.T) {
 		t.Errorf("the temporary folder stays: %v", err)
 	}
 	wantNoGoroutines(t)
+}
+
+// atRest tells whether every Pi is up and can be acted on: a job that deploys
+// one ends after its SSH has answered.
+func atRest(s *engine.Snapshot) bool {
+	return !slices.ContainsFunc(s.Pis, func(p engine.PiView) bool { return p.Stage != engine.StageUp || p.Job != nil })
 }
 
 func settled(name engine.PiName, cond func(*engine.PiView) bool) func(*engine.Snapshot) bool {

@@ -92,7 +92,7 @@ const imageSize = 96 << 20
 // LVM, and the rest is the same in any driver.
 var (
 	shortTests   = []string{"CloneKeepsAll", "CloneAtOnce", "Size", "SnapshotAndRollback", "RemoveTakesSnapshots", "Wipe", "NearlyFull", "ImportWholeOrNotAtAll", "Trim"}
-	shortCrashes = []string{"Clone", "Rollback"}
+	shortCrashes = []string{"Clone", "Grow", "Rollback"}
 )
 
 func TestDriver(t *testing.T) {

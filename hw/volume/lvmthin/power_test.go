@@ -236,7 +236,7 @@ func TestPowerCut(t *testing.T) {
 	unix.Sync()
 	perOperation, only := 4, []string(nil)
 	if testing.Short() {
-		perOperation, only = 3, []string{"Clone", "Snapshot", "Rollback", "Remove"}
+		perOperation, only = 3, []string{"Clone", "Grow", "Snapshot", "Rollback", "Remove"}
 	}
 	r := &recorder{}
 	volumetest.RunPowerCuts(t, volumetest.PowerCutter{
