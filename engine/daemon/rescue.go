@@ -153,7 +153,7 @@ func (r *roots) imageDigest(img string) (string, error) {
 	if stat, err := os.Stat(dir); err == nil && info.SHA256 == "" {
 		changed = stat.ModTime()
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s\n%v", rescue.Recipe(), dir, info.SHA256, info.Added, changed.UTC(), boot))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s\n%s\n%s\n%v", rescue.Recipe(rescue.Rescue), dir, info.SHA256, info.Added, changed.UTC(), boot))
 	return hex.EncodeToString(sum[:8]), nil
 }
 
