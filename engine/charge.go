@@ -117,6 +117,9 @@ func (r *rack) notifyStage(p *piState, now Stage) {
 // Noticed is closed when there are newer notices than when it was asked for.
 func (e *Engine) Noticed() <-chan struct{} { return e.notices.wait() }
 
+// LastNotice is the number of the newest notice.
+func (e *Engine) LastNotice() int64 { return e.lastNotice.Load() }
+
 // Notices pages an account's notices out of the store; see Inventory.
 func (e *Engine) Notices(ctx context.Context, account string, after int64, limit int) ([]Notice, error) {
 	return e.cfg.Inventory.Notices(ctx, account, after, limit)

@@ -133,14 +133,16 @@ type Engine struct {
 	rules     atomic.Pointer[Rules]
 	desk      desk
 	notices   broadcast
-	used      usedKeys
-	stopped   chan struct{}
-	published chan struct{} // closed once the roots in use are exported
-	snapshot  atomic.Pointer[Snapshot]
-	bootTable atomic.Pointer[BootTable]
-	turned    atomic.Int64 // Unix nanoseconds; see Turned
-	viewers   viewers
-	state     *rack // owned by Run's goroutine once it runs
+	// lastNotice is the number of the newest notice in the store.
+	lastNotice atomic.Int64
+	used       usedKeys
+	stopped    chan struct{}
+	published  chan struct{} // closed once the roots in use are exported
+	snapshot   atomic.Pointer[Snapshot]
+	bootTable  atomic.Pointer[BootTable]
+	turned     atomic.Int64 // Unix nanoseconds; see Turned
+	viewers    viewers
+	state      *rack // owned by Run's goroutine once it runs
 }
 
 // New loads what the last process left in the Inventory, joins it with the
@@ -166,6 +168,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		stopped:   make(chan struct{}),
 		published: make(chan struct{}),
 	}
+	e.lastNotice.Store(stored.LastID.Notice)
 	e.state = newRack(e, stored)
 	e.operators.Store(e.state.operators)
 	e.accounts.Store(e.state.accounts)

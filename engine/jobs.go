@@ -473,6 +473,12 @@ func (r *rack) endJob(j *jobState, s JobState, why string) {
 		r.deployIfBare(j.pi, verbDeploy)
 	}
 	r.serverJobEnded(j)
+	r.showServer(j.Server) // who sees that the task is over sees what it did
+	for _, p := range []*piState{j.pi, j.to} {
+		if p != nil {
+			r.showServer(p.Server)
+		}
+	}
 	r.showTask(j)
 	r.unswept = true
 }

@@ -58,9 +58,6 @@ func ParseOperatorKey(line string) (OperatorKey, error) {
 	return OperatorKey{Line: line, Fingerprint: "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])}, nil
 }
 
-// MaxKeys are how many keys may log in to a server.
-const MaxKeys = 100
-
 // ParseKeys reads the keys that may log in to a server: one a line, the lines
 // ended by LF or CR LF (the hosted-Pi API's form), each as ParseOperatorKey has
 // it. Empty lines and keys that came before are left out.
@@ -81,8 +78,8 @@ func ParseKeys(text string) ([]string, error) {
 			seen[k.Fingerprint] = true
 			keys = append(keys, k.Line)
 		}
-		if len(keys) > MaxKeys {
-			return nil, fmt.Errorf("more than %d keys: %w", MaxKeys, ErrTooMany)
+		if len(keys) > maxLoginKeys {
+			return nil, fmt.Errorf("%w: more than %d SSH keys", ErrBadOrder, maxLoginKeys)
 		}
 	}
 	return keys, nil

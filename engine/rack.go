@@ -361,7 +361,8 @@ func (r *rack) flush(ctx context.Context) error {
 		r.boundUnsaved()
 		return errors.Join(errStore, err)
 	}
-	if len(r.changes.Notices) > 0 {
+	if n := len(r.changes.Notices); n > 0 {
+		r.e.lastNotice.Store(r.changes.Notices[n-1].ID)
 		r.e.notices.tell()
 	}
 	r.changes = Changes{}
