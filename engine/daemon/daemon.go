@@ -89,6 +89,7 @@ type Daemon struct {
 	entrance *entrance // nil: there is none
 	metrics  *metrics.Metrics
 	monitor  net.Listener // of metrics and health; nil: there is none
+	orders   orders
 	locals   atomic.Pointer[[]config.Local]
 	staff    bell // rings when operators have changed
 	close    []func()
@@ -132,6 +133,9 @@ func Open(ctx context.Context, opts Options) (_ *Daemon, err error) {
 	}
 	d.locals.Store(&opts.Config.Locals)
 	d.current.Store(opts.Config)
+	if err := d.openAPI(ctx); err != nil {
+		return nil, err
+	}
 	if opts.Door {
 		if err := d.openDoor(); err != nil {
 			return nil, err
@@ -266,19 +270,20 @@ func (d *Daemon) openSockets(ctx context.Context) error {
 	return err
 }
 
-// secretKey reads a key that outlives the process, or makes it.
-func secretKey(path string) ([]byte, error) {
+// secretKey reads a key that outlives the process, or makes it. what says whose
+// it is.
+func secretKey(path, what string) ([]byte, error) {
 	key, err := os.ReadFile(path)
 	if err == nil && len(key) == keyLen {
 		return key, nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read the key of the NFS handles: %w", err)
+		return nil, fmt.Errorf("read the key of %s: %w", what, err)
 	}
 	key = make([]byte, keyLen)
 	rand.Read(key)
 	if err := os.WriteFile(path, key, 0o600); err != nil {
-		return nil, fmt.Errorf("write the key of the NFS handles: %w", err)
+		return nil, fmt.Errorf("write the key of %s: %w", what, err)
 	}
 	return key, nil
 }
@@ -353,6 +358,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		"door":  func() error { return d.entrance.serve(ctx) },
 		"staff": func() error { return d.recheck(ctx) },
 		"http":  func() error { return d.serveMonitor(ctx) },
+		"api":   func() error { return d.serveAPI(ctx) },
 		"backup": func() error {
 			return backups{d.store, BackupFolder(cfg), cfg.Backup.Keep, d.opts.Log}.run(ctx)
 		},

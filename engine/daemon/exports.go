@@ -174,7 +174,7 @@ func openDemo(ctx context.Context, d *Daemon) (*exporter, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := secretKey(filepath.Join(cfg.State, "nfs.key"))
+	key, err := secretKey(filepath.Join(cfg.State, "nfs.key"), "the NFS handles")
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}

@@ -32,6 +32,7 @@ type Options struct {
 	Speed  float64        // of the firmware and the switches, 1 = real
 	Faults map[string]int // how many Pis get which fault
 	State  string         // where the store and the roots are kept; "" = a temporary folder
+	API    netip.AddrPort // where servers can be ordered; zero = nowhere
 	Stage  func(engine.StageChange)
 	Log    *slog.Logger
 }
@@ -43,6 +44,8 @@ func (o Options) check() error {
 	switch {
 	case o.Pis < 1 || o.Pis > sim.MaxPis:
 		return fmt.Errorf("%w: %d Pis, want 1 to %d", ErrOptions, o.Pis, sim.MaxPis)
+	case o.API.IsValid() && !o.API.Addr().IsLoopback():
+		return fmt.Errorf("%w: the API at %s, want a loopback address such as 127.0.0.1:8443", ErrOptions, o.API)
 	case !(o.Speed > 0 && o.Speed <= 1000):
 		return fmt.Errorf("%w: speed %v, want above 0 and at most 1000", ErrOptions, o.Speed)
 	}
@@ -101,6 +104,7 @@ func Open(ctx context.Context, o Options) (_ *Demo, err error) {
 	if problems := d.config.Validate(daemon.Known()); len(problems) > 0 {
 		return nil, fmt.Errorf("demo: its own configuration is wrong: %w", problems[0])
 	}
+	d.config.API.Listen = o.API // port 0 is any, which a file may not say
 	d.daemon, err = daemon.Open(ctx, daemon.Options{Config: d.config, Speed: o.Speed, Volatile: d.temp != "", Stage: o.Stage, Log: o.Log})
 	if err != nil {
 		return nil, err
@@ -132,6 +136,9 @@ func sameSeed(state string, seed uint64) error {
 
 // Engine is the product's engine.
 func (d *Demo) Engine() *engine.Engine { return d.daemon.Engine() }
+
+// APIURL is where servers can be ordered, "" = nowhere.
+func (d *Demo) APIURL() string { return d.daemon.APIURL() }
 
 // Config is the configuration that the demo made for its rack.
 func (d *Demo) Config() *config.Config { return d.config }
@@ -195,6 +202,8 @@ func Configure(inv sim.Inventory, state string, speed float64, client ClientPort
 	c.TFTP.Port, c.NFS.Port, c.NFS.Driver = 0, 0, config.NFSDemo
 	c.SSH = config.SSH{Port: int(client.SSH), Every: hasten(c.SSH.Every, 500*time.Millisecond), Timeout: c.SSH.Timeout}
 	c.Images = []config.Image{{Name: config.BuiltinImage, Label: "picloud's built-in demo image"}}
+	c.Orders.Disk, c.Orders.Pool, c.Orders.SSHPorts = 50, netip.MustParsePrefix("2001:db8::/64"), 5099
+	c.Plans = []config.Plan{{Model: 3, Month: 625}, {Model: 4, Month: 900}, {Model: 5, Month: 1250}}
 	for _, s := range inv.Switches {
 		sw := config.DefaultSwitch()
 		sw.Name, sw.Address, sw.Ports = s.Name, s.Addr, s.Ports
