@@ -143,8 +143,10 @@ func TestRestoreGivesNoNumberAgain(t *testing.T) {
 		noError(t, err)
 		s := openAt(t, path, Options{})
 		last := loaded(t, s).LastID
-		want := engine.LastIDs{Job: 3, Boot: 2, Audit: 2, Log: 2} // lines are pruned by number
-		want.Job, want.Boot, want.Audit = want.Job+(i+1)*floorStep, want.Boot+(i+1)*floorStep, want.Audit+(i+1)*floorStep
+		want := engine.LastIDs{Job: 3, Boot: 2, Audit: 2, Log: 2, Ledger: 3, Notice: 2} // lines are pruned by number
+		for _, n := range numbers(&want) {
+			*n += (i + 1) * floorStep
+		}
 		if last != want {
 			t.Errorf("restore %d: %+v, want %+v", i, last, want)
 		}
@@ -282,5 +284,39 @@ func noError(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// After a restore the ledger and the notices go on above all numbers that were
+// ever given, and a server that the copy has is ended by it once.
+func TestRestoreGoesOnWithOrders(t *testing.T) {
+	dir := t.TempDir()
+	path, file := filepath.Join(dir, "picloud.db"), filepath.Join(dir, "copy.db")
+	s := openAt(t, path, Options{})
+	save(t, s, turn(1))
+	_, err := s.Backup(t.Context(), file)
+	noError(t, err)
+	for n := int64(2); n < 30; n++ {
+		save(t, s, turn(n))
+	}
+	noError(t, s.Close())
+	_, err = Restore(t.Context(), file, path)
+	noError(t, err)
+	s = openAt(t, path, Options{})
+	st := loaded(t, s)
+	checkMoney(t, s, st, 1)
+	if want := int64(2*29 - 1 + floorStep); st.LastID.Ledger != want || st.LastID.Notice != 29+floorStep {
+		t.Errorf("last numbers are %+v, want %d of the ledger", st.LastID, want)
+	}
+	stop := row(engine.LedgerStop, st.LastID.Ledger+1, 1)
+	stop.Time = st.Billed
+	save(t, s, engine.Changes{
+		Ledger:     []engine.LedgerRow{stop},
+		Notices:    []engine.Notice{{ID: st.LastID.Notice + 1, Time: at(0), Account: "acme", Kind: engine.NoticeReleased}},
+		Deliveries: []engine.Delivery{{Notice: st.LastID.Notice + 1, Webhook: "w", Next: at(0)}},
+	})
+	stop.ID++
+	if err := s.Save(t.Context(), engine.Changes{Ledger: []engine.LedgerRow{stop}}); err == nil {
+		t.Error("it was ended twice")
 	}
 }

@@ -40,7 +40,21 @@ func turn(n int64) engine.Changes {
 		Boots: []engine.Boot{{ID: n, Pi: engine.PiName(fmt.Sprint("p", n%7)), Started: at(0)}},
 		Audit: []engine.AuditRow{{ID: n, Job: n, Time: at(0)}},
 		Log:   []engine.LogLine{{ID: n, Time: at(0), Text: strings.Repeat("x", int(n%3000))}},
+
+		Accounts:   []engine.Account{{Name: "acme", Limit: int(n)}},
+		Webhooks:   []engine.Webhook{{ID: "w", Account: "acme", URL: fmt.Sprint(n)}},
+		Onces:      []engine.OnceRow{{Account: "acme", Once: engine.Once{Key: fmt.Sprint(n)}, Job: n, Time: at(int(n))}},
+		Notices:    []engine.Notice{{ID: n, Time: at(0), Account: "acme", Kind: engine.NoticeLive, Task: n}},
+		Deliveries: []engine.Delivery{{Notice: n, Webhook: "w", Next: at(0)}},
 	}
+	// The number, and the only Pi, go from the last server to the next.
+	c.Servers = []engine.Server{{Name: fmt.Sprint("s", n), Account: "acme", State: engine.ServerLive, Number: 1, SSHPort: 5001, Task: n}}
+	c.Pis[0].Server = c.Servers[0].Name
+	if n > 1 {
+		c.Servers = append(c.Servers, engine.Server{Name: fmt.Sprint("s", n-1), Account: "acme", State: engine.ServerReleased, Task: n - 1})
+		c.Ledger = append(c.Ledger, row(engine.LedgerStop, 2*n-2, n-1))
+	}
+	c.Ledger = append(c.Ledger, row(engine.LedgerStart, 2*n-1, n))
 	for i := range stepsPerTurn {
 		c.Jobs[0].Steps = append(c.Jobs[0].Steps, engine.Step{Name: fmt.Sprint(i), State: engine.StepDone})
 		c.Events = append(c.Events, engine.BootLine{Boot: n, Seq: i, BootEvent: engine.BootEvent{Time: at(i)}})
@@ -51,6 +65,15 @@ func turn(n int64) engine.Changes {
 		c.Audit = append(c.Audit, done.Audit...)
 	}
 	return c
+}
+
+// row of the ledger of a turn's server.
+func row(kind engine.LedgerKind, id, turn int64) engine.LedgerRow {
+	l := engine.LedgerRow{ID: id, Time: second(int(id)), Kind: kind, Account: "acme", Server: fmt.Sprint("s", turn), Task: turn}
+	if kind == engine.LedgerStart {
+		l.Price = engine.Pence(turn)
+	}
+	return l
 }
 
 const stepsPerTurn = 8
@@ -178,19 +201,49 @@ func checkTurns(t *testing.T, s *Store, last int64) {
 	if n != last && n != last+1 {
 		t.Errorf("turn %d was acknowledged, the last one stored is %d", last, n)
 	}
-	if st.LastID != (engine.LastIDs{Job: n, Boot: n, Audit: n, Log: n}) || st.Pis[0].Note != fmt.Sprint(n) {
+	if st.LastID != (engine.LastIDs{Job: n, Boot: n, Audit: n, Log: n, Ledger: 2*n - 1, Notice: n}) || st.Pis[0].Note != fmt.Sprint(n) {
 		t.Errorf("the last turn is half there: %+v, pi %q", st.LastID, st.Pis[0].Note)
 	}
 	if len(st.Jobs) != 1 || st.Jobs[0].ID != n || len(st.Open) != 1 || st.Open[0].ID != n {
 		t.Errorf("after turn %d, open are jobs %+v and audit rows %+v", n, st.Jobs, st.Open)
 	}
-	for table, want := range map[string]int64{"jobs": n, "audit": n, "log": n, "steps": n * stepsPerTurn} {
+	for table, want := range map[string]int64{
+		"jobs": n, "audit": n, "log": n, "steps": n * stepsPerTurn,
+		"ledger": 2*n - 1, "notices": n, "deliveries": n, "onces": n, "servers": n,
+	} {
 		if got := rows(t, s, table); int64(got) != want {
 			t.Errorf("%s has %d rows after %d turns, want %d", table, got, n, want)
 		}
 	}
+	checkMoney(t, s, st, n)
 	if boots, events := rows(t, s, "boots"), rows(t, s, "boot_events"); events != boots*stepsPerTurn {
 		t.Errorf("%d boots have %d events", boots, events)
+	}
+}
+
+// checkMoney wants each turn's server to have begun to cost, all but the last to
+// have ended, and the last to be on the Pi with the number.
+func checkMoney(t *testing.T, s *Store, st engine.State, n int64) {
+	t.Helper()
+	for i, l := range must(s.Ledger(t.Context(), "acme", at(1<<30))) {
+		want := row(engine.LedgerStart, int64(i)+1, int64(i)/2+1)
+		if i%2 == 1 {
+			want = row(engine.LedgerStop, int64(i)+1, int64(i)/2+1)
+		}
+		if l != want {
+			t.Errorf("row %d of the ledger is %+v, want %+v", i, l, want)
+		}
+	}
+	live := 0
+	for _, v := range st.Servers {
+		if v.Number == 1 && v.Name == fmt.Sprint("s", n) && st.Pis[0].Server == v.Name {
+			live++
+		} else if v.Number != 0 || v.State != engine.ServerReleased {
+			live = -1
+		}
+	}
+	if live != 1 || st.Accounts[0].Limit != int(n) || st.Webhooks[0].URL != fmt.Sprint(n) || !st.Billed.Equal(second(int(2*n-1))) {
+		t.Errorf("after turn %d: pi %+v, billed %s, accounts %+v", n, st.Pis[0], st.Billed, st.Accounts)
 	}
 }
 

@@ -84,15 +84,23 @@ func (s *Store) Deliveries(ctx context.Context, account, webhook string, before 
 	return rows, nil
 }
 
+// What notices and the ledger are read with.
+var (
+	noticesOf   = notices.sel("WHERE account = ? AND id > ? ORDER BY id LIMIT ?")
+	allNotices  = notices.sel("WHERE id > ? ORDER BY id LIMIT ?")
+	ledgerOf    = ledger.sel("WHERE account = ? AND time < ? ORDER BY time, id")
+	wholeLedger = ledger.sel("WHERE time < ? ORDER BY id")
+)
+
 // Notices returns those of an account ("" = all) after a number, oldest first:
 // limit of them, at most MaxPage. Those beyond Options.KeepNotices are gone.
 func (s *Store) Notices(ctx context.Context, account string, after int64, limit int) ([]engine.Notice, error) {
-	tail, args := "WHERE account = ? AND id > ? ORDER BY id LIMIT ?", []any{account, after, page(limit)}
+	text, args := noticesOf, []any{account, after, page(limit)}
 	if account == "" {
-		tail, args = "WHERE id > ? ORDER BY id LIMIT ?", args[1:]
+		text, args = allNotices, args[1:]
 	}
-	var rows []engine.Notice
-	if err := list(ctx, s.read, &rows, notices, tail, args...); err != nil {
+	rows, err := query(ctx, s.read, noticeRow, text, args...)
+	if err != nil {
 		return nil, s.fault("read notices", err)
 	}
 	return rows, nil
@@ -100,12 +108,12 @@ func (s *Store) Notices(ctx context.Context, account string, after int64, limit 
 
 // Ledger returns all rows of an account ("" = all) before a time, oldest first.
 func (s *Store) Ledger(ctx context.Context, account string, before time.Time) ([]engine.LedgerRow, error) {
-	tail, args := "WHERE account = ? AND time < ? ORDER BY time, id", []any{account, moment{&before}}
+	text, args := ledgerOf, []any{account, moment{&before}}
 	if account == "" {
-		tail, args = "WHERE time < ? ORDER BY id", args[1:]
+		text, args = wholeLedger, args[1:]
 	}
-	var rows []engine.LedgerRow
-	if err := list(ctx, s.read, &rows, ledger, tail, args...); err != nil {
+	rows, err := query(ctx, s.read, ledgerRow, text, args...)
+	if err != nil {
 		return nil, s.fault("read the ledger", err)
 	}
 	return rows, nil

@@ -93,8 +93,13 @@ func TestNextMigration(t *testing.T) {
 	// on, dropping the old one would take the keys of all servers with it.
 	s, err := open(t.Context(), path, Options{}.withDefaults(), withNext(t, `
 		CREATE TABLE servers_new (name TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL,
-			address TEXT NOT NULL, gateway TEXT NOT NULL, disk INTEGER NOT NULL) STRICT;
-		INSERT INTO servers_new SELECT name, owner, address, gateway, disk FROM servers;
+			address TEXT NOT NULL, gateway TEXT NOT NULL, disk INTEGER NOT NULL, account TEXT, state TEXT NOT NULL,
+			wish_model INTEGER NOT NULL, wish_memory INTEGER NOT NULL, wish_cpu INTEGER NOT NULL, wish_nic INTEGER NOT NULL,
+			image TEXT NOT NULL, disk_gb INTEGER NOT NULL, number INTEGER NOT NULL, ssh_port INTEGER NOT NULL,
+			price INTEGER NOT NULL, task INTEGER NOT NULL, placed INTEGER, created INTEGER, live INTEGER, ended INTEGER,
+			note TEXT NOT NULL) STRICT;
+		INSERT INTO servers_new SELECT name, owner, address, gateway, disk, account, state, wish_model, wish_memory,
+			wish_cpu, wish_nic, image, disk_gb, number, ssh_port, price, task, placed, created, live, ended, note FROM servers;
 		DROP TABLE servers;
 		ALTER TABLE servers_new RENAME TO servers;`))
 	if err != nil {
@@ -165,6 +170,13 @@ func TestPlansUseKeys(t *testing.T) {
 		pageOfBoots:                                           "SEARCH boots USING INDEX boots_of_pi (pi=?)",
 		pruneBoots:                                            "SEARCH boots USING COVERING INDEX boots_of_pi (pi=? AND id<?)",
 		pruneLog:                                              "SEARCH log USING INTEGER PRIMARY KEY (rowid<?)",
+		pruneNotices:                                          "SEARCH notices USING INTEGER PRIMARY KEY (rowid<?)",
+		oneJob:                                                "SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)",
+		forgetOnces:                                           "SEARCH onces USING INDEX onces_by_time (time<?)",
+		dropWebhook:                                           "SEARCH webhooks USING PRIMARY KEY (id=?)",
+		deliveriesOf:                                          "SEARCH d USING INDEX deliveries_of_webhook (webhook=? AND notice<?)",
+		noticesOf:                                             "SEARCH notices USING INDEX notices_of_account (account=? AND id>?)",
+		ledgerOf:                                              "SEARCH ledger USING INDEX ledger_of_account (account=? AND time<?)",
 	} {
 		args := make([]any, strings.Count(text, "?"))
 		if text == pruneBoots {

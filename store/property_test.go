@@ -32,6 +32,7 @@ type model struct {
 	ports   map[engine.PortID]engine.PortRow
 	staff   map[string]engine.Operator
 	last    engine.LastIDs
+	sold
 }
 
 func newModel() *model {
@@ -39,7 +40,7 @@ func newModel() *model {
 		pis: map[engine.PiName]engine.Pi{}, servers: map[string]engine.Server{}, images: map[string]engine.Image{},
 		volumes: map[string]engine.Volume{}, jobs: map[int64]engine.Job{}, boots: map[int64]engine.Boot{},
 		audit: map[int64]engine.AuditRow{}, log: map[int64]engine.LogLine{}, ports: map[engine.PortID]engine.PortRow{},
-		staff: map[string]engine.Operator{},
+		staff: map[string]engine.Operator{}, sold: newSold(),
 	}
 }
 
@@ -74,6 +75,7 @@ func (m *model) save(c engine.Changes) {
 	for _, name := range c.RemoveOperators {
 		delete(m.staff, name)
 	}
+	m.sold.save(c)
 }
 
 func byKey[K cmp.Ordered, V any](from map[K]V, keep func(V) bool) []V {
@@ -91,13 +93,15 @@ func anyOf[V any](V) bool { return true }
 func newestFirst[V any](list []V) []V { slices.Reverse(list); return list }
 
 func (m *model) state() engine.State {
-	return engine.State{
+	st := engine.State{
 		Pis: byKey(m.pis, anyOf), Servers: byKey(m.servers, anyOf), Images: byKey(m.images, anyOf),
 		Volumes: byKey(m.volumes, func(v engine.Volume) bool { return v.State != engine.VolumeRemoved }),
 		Jobs:    byKey(m.jobs, func(j engine.Job) bool { return !j.State.Ended() }),
 		Open:    byKey(m.audit, func(a engine.AuditRow) bool { return a.Ended.IsZero() }),
 		LastID:  m.last, Operators: byKey(m.staff, anyOf),
 	}
+	m.sold.state(&st)
+	return st
 }
 
 // compare reads everything back.
@@ -119,6 +123,10 @@ func (m *model) compare(ctx context.Context, t *rapid.T, s *Store) {
 		return cmp.Or(strings.Compare(a.Port.Switch, b.Port.Switch), cmp.Compare(a.Port.Port, b.Port.Port))
 	})
 	check("ports", ports, must(s.Ports(ctx)))
+	for id := range m.jobs {
+		check("job", m.jobs[id], must(s.Job(ctx, id)))
+	}
+	m.sold.compare(ctx, s, check)
 }
 
 // gen draws the parts of Changes. Names come from few, so that rows are often
@@ -196,13 +204,7 @@ func (g gen) pi(m *model) engine.Pi {
 		Life: pick(g, engine.LifeNew, engine.LifeReady, engine.LifeAllocated, engine.LifeDeploying,
 			engine.LifeLive, engine.LifeReleasing, engine.LifeBroken),
 		Note: g.text(), Server: server, Power: g.bool(), Volume: g.text(), Former: g.text(),
-		Image: g.text(), FormerImage: g.text(), Rescue: g.bool(),
-	}
-}
-
-func (g gen) server() engine.Server {
-	return engine.Server{
-		Name: g.name(), Owner: g.text(), Keys: some(g, g.text), Address: g.prefix(), Gateway: g.addr(), Disk: int64(g.number()),
+		Image: g.text(), FormerImage: g.text(), Rescue: g.bool(), Memory: g.count(), Exam: g.bool(),
 	}
 }
 
@@ -221,7 +223,7 @@ func (g gen) volume() engine.Volume {
 	return engine.Volume{
 		Name: g.name(), Pi: engine.PiName(g.text()), Image: g.text(), Created: g.maybeTime(), Changed: g.maybeTime(),
 		State: pick(g, engine.VolumeMaking, engine.VolumeCurrent, engine.VolumeFormer, engine.VolumeRemoved),
-		Size:  int64(g.number()), HostKeys: some(g, g.hostKey), RescueKeys: some(g, g.hostKey),
+		Size:  int64(g.number()), HostKeys: some(g, g.hostKey), RescueKeys: some(g, g.hostKey), Server: g.text(),
 	}
 }
 
@@ -244,7 +246,7 @@ func (g gen) job(m *model) engine.Job {
 	return engine.Job{
 		ID: g.id(&m.last.Job), Batch: int64(g.number()), Audit: int64(g.number()), Verb: g.text(),
 		Pi: engine.PiName(g.text()), Actor: g.text(), Image: g.text(), Volume: g.text(),
-		To: engine.PiName(g.text()), Size: int64(g.number()),
+		To: engine.PiName(g.text()), Size: int64(g.number()), Server: g.text(),
 		State: pick(g, engine.JobQueued, engine.JobRunning, engine.JobDone, engine.JobFailed, engine.JobCancelled),
 		Step:  g.count(), Error: g.text(), Created: g.time(), Started: g.maybeTime(), Ended: g.maybeTime(),
 		Steps: some(g, func() engine.Step {
@@ -321,7 +323,7 @@ func (g gen) changes(m *model) engine.Changes {
 	c := engine.Changes{
 		Switches: []engine.Switch{{Name: "sw1", Ports: g.count()}, {Name: "sw2", Ports: g.count()}},
 		Pis:      some(g, func() engine.Pi { return g.pi(m) }), RemovePis: some(g, func() engine.PiName { return engine.PiName(g.name()) }),
-		Servers: some(g, g.server), Images: some(g, g.image), Volumes: some(g, g.volume),
+		Images: some(g, g.image), Volumes: some(g, g.volume),
 		Jobs:  some(g, func() engine.Job { return g.job(m) }),
 		Boots: some(g, func() engine.Boot { return g.boot(m) }),
 		Audit: some(g, func() engine.AuditRow { return g.auditRow(m, used) }),
@@ -334,6 +336,8 @@ func (g gen) changes(m *model) engine.Changes {
 		Ports: some(g, g.port), Operators: some(g, g.operator), RemoveOperators: some(g, g.name),
 	}
 	c.Events = g.events(m, c.Boots)
+	g.onePiEach(m, &c)
+	g.orders(m, &c)
 	return c
 }
 
@@ -366,6 +370,7 @@ func TestSaveLoadRoundTrip(t *testing.T) {
 				rt.Fatal(err)
 			}
 			m.save(c)
+			gen{rt}.deliver(t.Context(), m, s)
 			m.compare(t.Context(), rt, s)
 		}
 		if err := s.Close(); err != nil {

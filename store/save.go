@@ -149,9 +149,12 @@ func fillOrders(b *batch, c *engine.Changes) {
 // putPis writes Pis. SQLite checks at each row that no server is on two of them:
 // the rows as they will be at the end are written, and before that each Pi that
 // changes its server leaves the one that it has, so that they may change hands
-// in any order.
+// in any order. A Pi that is removed by the same Changes is not written.
 func putPis(b *batch, c *engine.Changes) {
 	last := lastOf(c.Pis, func(p *engine.Pi) engine.PiName { return p.Name })
+	if len(c.RemovePis) > 0 {
+		last = slices.DeleteFunc(slices.Clone(last), func(p engine.Pi) bool { return slices.Contains(c.RemovePis, p.Name) })
+	}
 	for i := range last {
 		b.do("server of pi "+string(last[i].Name), leaveServer, string(last[i].Name), optional{&last[i].Server})
 	}

@@ -215,6 +215,21 @@ func TestSyncFollowsWhatIsSaved(t *testing.T) {
 		{engine.Changes{Events: []engine.BootLine{{Boot: 1, Seq: 9, BootEvent: engine.BootEvent{Time: at(1)}}}}, normal},
 		{engine.Changes{RemovePis: []engine.PiName{"a3-002"}}, full},
 		{engine.Changes{Audit: []engine.AuditRow{{ID: 9, Time: at(1)}}, Boots: c.Boots}, full},
+		{engine.Changes{
+			Notices:    []engine.Notice{{ID: 3, Time: at(1), Account: "acme", Kind: engine.NoticeUp}},
+			Deliveries: []engine.Delivery{{Notice: 3, Webhook: "w1", Next: at(1)}}, ForgetOnces: at(1),
+		}, normal},
+		{engine.Changes{Accounts: c.Accounts[:1]}, full},
+		{engine.Changes{Log: []engine.LogLine{{ID: 10, Time: at(1)}}}, normal},
+		{engine.Changes{APIKeys: c.APIKeys[:1]}, full},
+		{engine.Changes{Log: []engine.LogLine{{ID: 11, Time: at(1)}}}, normal},
+		{engine.Changes{Webhooks: c.Webhooks[:1]}, full},
+		{engine.Changes{Log: []engine.LogLine{{ID: 12, Time: at(1)}}}, normal},
+		{engine.Changes{RemoveWebhooks: []string{"w2"}}, full},
+		{engine.Changes{Log: []engine.LogLine{{ID: 13, Time: at(1)}}}, normal},
+		{engine.Changes{Onces: c.Onces[:1]}, full},
+		{engine.Changes{Log: []engine.LogLine{{ID: 14, Time: at(1)}}}, normal},
+		{engine.Changes{Ledger: []engine.LedgerRow{{ID: 4, Time: second(99), Kind: engine.LedgerStart, Account: "acme", Server: "x"}}}, full},
 	} {
 		save(t, s, step.changes)
 		var got int

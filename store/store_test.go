@@ -92,7 +92,7 @@ func everything() engine.Changes {
 				Model: engine.Model4B, Serial: 0xfedcba98, MAC: engine.MAC{0xdc, 0xa6, 0x32, 1, 2, 3},
 				Life: engine.LifeLive, Note: "its fan rattles", Server: "web1", Power: true,
 				Volume: "a3-001-2", Former: "a3-001-1", Image: "bookworm", FormerImage: "bullseye",
-				Rescue: true,
+				Rescue: true, Memory: 4096, Exam: true,
 			},
 			{Name: "a3-002", Life: engine.LifeNew},
 		},
@@ -102,13 +102,20 @@ func everything() engine.Changes {
 				Address: netip.MustParsePrefix("2001:db8:1::17/64"), Gateway: netip.MustParseAddr("2001:db8:1::1"), Disk: 20e9,
 			},
 			{Name: "web2", Owner: "bob"},
+			{
+				Name: "web3", Owner: "acme", Keys: []string{"ssh-ed25519 CCCC ops@acme"},
+				Address: netip.MustParsePrefix("2001:db8:2::7/64"), Gateway: netip.MustParseAddr("fe80::1"), Disk: 30e9,
+				Account: "acme", State: engine.ServerReleased, Wish: engine.Spec{Model: 4, Memory: 4096, CPU: 1500, NIC: 1000},
+				Image: "bookworm", DiskGB: 30, Number: 7, SSHPort: 5007, Price: 925, Task: 3,
+				Placed: at(10), Created: at(9), Live: at(50), Ended: at(70), Note: "gone to another rack",
+			},
 		},
 		Images: []engine.Image{
 			{Name: "bookworm", Label: "Raspberry Pi OS 12", Added: at(-9)},
 			{Name: "bullseye", Label: "Raspberry Pi OS 11"},
 		},
 		Volumes: []engine.Volume{
-			{Name: "a3-001-1", Pi: "a3-001", Image: "bullseye", State: engine.VolumeFormer, Created: at(-8), Changed: at(-2)},
+			{Name: "a3-001-1", Pi: "a3-001", Image: "bullseye", State: engine.VolumeFormer, Created: at(-8), Changed: at(-2), Server: "web3"},
 			{
 				Name: "a3-001-2", Pi: "a3-001", Image: "bookworm", State: engine.VolumeCurrent, Created: at(-3), Changed: at(-2),
 				Size: 32e9,
@@ -133,7 +140,7 @@ func everything() engine.Changes {
 				Error: "sw1/24: no answer", Created: at(1), Started: at(1), Ended: at(2),
 				Steps: []engine.Step{{Name: "off", State: engine.StepFailed, Started: at(1), Ended: at(2)}},
 			},
-			{ID: 3, Verb: "move", To: "a3-002", Size: 64e9, State: engine.JobQueued, Created: at(3)},
+			{ID: 3, Verb: "move", To: "a3-002", Size: 64e9, Server: "web3", State: engine.JobQueued, Created: at(3)},
 		},
 		Operators: []engine.Operator{
 			{
@@ -169,8 +176,42 @@ func everything() engine.Changes {
 				Short: 1<<32 - 1, Milliwatts: 2100, HasWatts: true, LinkKnown: true, LinkUp: true, STP: "forwarding",
 			},
 		}},
+		Accounts: []engine.Account{
+			{Name: "acme", Contact: "ops@acme.example", Limit: 20, Created: at(-9)}, {Name: "gone", Closed: at(-1)},
+		},
+		APIKeys: []engine.APIKey{
+			{ID: "k7q2m5x3", Account: "acme", ReadOnly: true, Hash: "0a1b", Created: at(-8), Revoked: at(-4), Used: at(-5)},
+			{ID: "s2s2s2s2", Operator: "alice", Hash: "2c3d"},
+		},
+		Webhooks: []engine.Webhook{
+			{ID: "w1", Account: "acme", URL: "https://acme.example/hook", Secret: "whsec_MTIz", Created: at(-8)},
+			{ID: "w2", Account: "acme", URL: "https://acme.example/other"},
+		},
+		Onces: []engine.OnceRow{
+			{Account: "acme", Once: engine.Once{Key: "order-1", Digest: "4e5f"}, Verb: engine.ServerOrder, Server: "web3", Job: 3, Time: at(9)},
+			{Account: "staff:alice", Once: engine.Once{Key: "order-1"}, Time: at(8)},
+		},
+		Ledger: []engine.LedgerRow{
+			{
+				ID: 1, Time: second(50), Kind: engine.LedgerStart, Account: "acme", Server: "web3", Task: 3,
+				Spec: engine.Spec{Model: 4, Memory: 4096, CPU: 1500, NIC: 1000}, DiskGB: 10, Price: 750, Reason: "live",
+			},
+			{ID: 2, Time: second(60), Kind: engine.LedgerChange, Account: "acme", Server: "web3", Task: 3, DiskGB: 30, Price: 925},
+			{ID: 3, Time: second(60), Kind: engine.LedgerStop, Account: "acme", Server: "web3", Task: 3},
+		},
+		Notices: []engine.Notice{
+			{ID: 1, Time: at(9), Account: "acme", Server: "web3", Kind: engine.NoticeOrdered, Text: "it is ordered", Task: 3},
+			{ID: 2, Time: at(50), Account: "gone", Server: "old", Kind: engine.NoticeLive},
+		},
+		Deliveries: []engine.Delivery{
+			{Notice: 1, Webhook: "w1", Attempts: 2, Next: at(99), Status: 503, Error: "busy"},
+			{Notice: 1, Webhook: "w2", Attempts: 1, Status: 204, Done: at(10)},
+		},
 	}
 }
+
+// second is at in whole seconds, as the ledger has them.
+func second(s int) time.Time { return at(s).Truncate(time.Second) }
 
 // everythingAt is what is left of everything in a database that the release
 // with that schema wrote.
@@ -187,17 +228,29 @@ func everythingAt(schema int) engine.Changes {
 	if schema < 3 {
 		c.Operators = nil
 	}
+	if schema < 5 {
+		c.Pis[0].Memory, c.Pis[0].Exam = 0, false
+		c.Servers = c.Servers[:2]
+		c.Volumes[0].Server, c.Jobs[2].Server = "", ""
+		c.Accounts, c.APIKeys, c.Webhooks, c.Onces = nil, nil, nil, nil
+		c.Ledger, c.Notices, c.Deliveries = nil, nil, nil
+	}
 	return c
 }
 
 // stateOf is what Load returns after everything was saved.
 func stateOf(c engine.Changes) engine.State {
-	return engine.State{
+	st := engine.State{
 		Pis: c.Pis, Servers: c.Servers, Images: c.Images, Volumes: c.Volumes, Operators: c.Operators,
-		Jobs:   []engine.Job{c.Jobs[0], c.Jobs[2]},
-		Open:   c.Audit[:1],
-		LastID: engine.LastIDs{Job: 3, Boot: 2, Audit: 2, Log: 2},
+		Jobs:     []engine.Job{c.Jobs[0], c.Jobs[2]},
+		Open:     c.Audit[:1],
+		Accounts: c.Accounts, APIKeys: c.APIKeys, Webhooks: c.Webhooks, Onces: c.Onces,
+		LastID: engine.LastIDs{Job: 3, Boot: 2, Audit: 2, Log: 2, Ledger: int64(len(c.Ledger)), Notice: int64(len(c.Notices))},
 	}
+	if n := len(c.Ledger); n > 0 {
+		st.Billed = c.Ledger[n-1].Time
+	}
+	return st
 }
 
 // checkEverything reads all that everything has written, by every read.
@@ -222,6 +275,10 @@ func check(t *testing.T, s *Store, c engine.Changes) {
 		{"audit", must(s.Audit(ctx, 0, 10)), []engine.AuditRow{c.Audit[1], c.Audit[0]}},
 		{"log", must(s.Log(ctx, 0, 10)), []engine.LogLine{c.Log[1], c.Log[0]}},
 		{"ports", must(s.Ports(ctx)), c.Ports},
+		{"a job", must(s.Job(ctx, 1)), c.Jobs[0]},
+		{"notices", must(s.Notices(ctx, "", 0, 10)), c.Notices},
+		{"ledger", must(s.Ledger(ctx, "", at(1000))), c.Ledger},
+		{"deliveries", must(query(ctx, s.read, deliveryRow, deliveries.sel("ORDER BY notice, webhook"))), c.Deliveries},
 		{"switches", must(query(ctx, s.read, switchRow, switches.sel("ORDER BY name"))), c.Switches},
 	} {
 		if diff := cmp.Diff(tc.want, tc.got, equal); diff != "" {

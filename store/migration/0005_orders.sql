@@ -162,6 +162,13 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_waiting ON deliveries (webhook, notice) WHERE next IS NOT NULL;
 CREATE INDEX deliveries_of_webhook ON deliveries (webhook, notice);
 
+-- Who follows them by number must miss none.
+CREATE TRIGGER notices_order BEFORE INSERT ON notices
+WHEN EXISTS (SELECT 1 FROM notices WHERE id >= NEW.id)
+BEGIN
+	SELECT RAISE(ABORT, 'a notice comes after all that are there');
+END;
+
 CREATE TRIGGER notices_fixed BEFORE UPDATE ON notices
 BEGIN
 	SELECT RAISE(ABORT, 'a notice is never changed');
