@@ -23,6 +23,7 @@ type Config struct {
 	Backup   Backup
 	HTTP     HTTP
 	Orders   Orders
+	Exam     Exam
 	API      API
 	Guard    []Guard // one per verb of engine.Verbs, in that order
 	Locals   []Local
@@ -249,6 +250,7 @@ func Default() *Config {
 		Backup:  Backup{Keep: 14},
 		HTTP:    HTTP{Listen: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), metricsPort)},
 		Orders:  Orders{Tries: 3, PoolBits: 64, Quarantine: 7, KeepDays: 7},
+		Exam:    Exam{Port: examPort, Burn: 20 * time.Second},
 		API:     API{Base: "/beta"},
 		Guard:   defaultGuards(),
 	}

@@ -158,6 +158,10 @@ image = "trixie"
 examine = true
 exam_image = "trixie"
 
+[exam]
+port = 7000
+burn_in = "45s"
+
 [[plan]]
 model = 4
 memory = 4096
@@ -229,6 +233,7 @@ func TestParseFull(t *testing.T) {
 		Gateway: netip.MustParseAddr("2001:db8:7:1:ffff::1"), SSHPorts: 5000, Quarantine: 30,
 		Image: "trixie", Examine: true, ExamImage: "trixie",
 	}
+	want.Exam = Exam{Port: 7000, Burn: 45 * time.Second}
 	want.Plans = []Plan{{Model: 4, Memory: 4096, Month: 750}, {Model: 4, CPU: 1500}, {Month: 575}}
 	want.API = API{
 		Listen: netip.MustParseAddrPort("0.0.0.0:8443"), Cert: "/etc/picloud/api.crt", Key: "/etc/picloud/api.key",

@@ -109,7 +109,7 @@ rack.toml:15:1: unknown table "dchp"
 	{`unknown table, far`, "", `[metrics]
 `, `
 rack.toml:15:1: unknown table "metrics"
-  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, orders, api, guard.VERB, switch, switch.port, segment, server, image, plan
+  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, orders, exam, api, guard.VERB, switch, switch.port, segment, server, image, plan
 `},
 	{`unknown verb`, "", `[guard.cylce]
 `, `
@@ -161,7 +161,7 @@ rack.toml:17:1: [ssh] is there twice, first in line 15
 ssh = {port = 22}
 [ssh.x]`, `
 rack.toml:3:1: unknown table "ssh.x"
-  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, orders, api, guard.VERB, switch, switch.port, segment, server, image, plan
+  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, orders, exam, api, guard.VERB, switch, switch.port, segment, server, image, plan
 `},
 	{`port override above any switch`, `rack = "A3"`, `rack = "A3"
 [[switch.port]]

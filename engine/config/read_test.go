@@ -159,7 +159,7 @@ RACK:17:8: image "x" path: DIR/x: stat: no such file or directory
   try: a folder with the image's root, its boot partition in boot/firmware`},
 		{"mistakes in them", strings.ReplaceAll(small, "/etc/picloud/sw1.secret", bad) + "[oops]\n", `
 RACK:15:1: unknown table "oops"
-  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, orders, api, guard.VERB, switch, switch.port, segment, server, image, plan
+  try: tables: boot, dhcp, tftp, nfs, volumes, guest, ssh, console, local, backup, http, orders, exam, api, guard.VERB, switch, switch.port, segment, server, image, plan
 BAD:1:13: community: want text in quotes
   try: quotes around it
 BAD:2:1: unknown key "communty"

@@ -340,6 +340,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		Report: func(r sshprobe.Result) { d.observe(sshObservation(r)) },
 	})
 	watch := &peers{observe: d.observe}
+	reports := d.newReports()
 	room := newSpace(d.volumes, cfg.Volumes.Driver, d.observe)
 	for what, run := range map[string]func() error{
 		"engine":   func() error { return d.engine.Run(ctx) },
@@ -353,12 +354,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 			every := min(nfs.DefaultWatchEvery, cfg.SSH.Every)
 			return nfs.Watch(ctx, nfs.WatchConfig{Port: d.ports.NFS, Every: every, Logger: d.opts.Log}, watch.report)
 		},
-		"space": func() error { return room.run(ctx) },
-		"trim":  func() error { return trim(ctx, d.volumes, d.opts.Log) },
-		"door":  func() error { return d.entrance.serve(ctx) },
-		"staff": func() error { return d.recheck(ctx) },
-		"http":  func() error { return d.serveMonitor(ctx) },
-		"api":   func() error { return d.serveAPI(ctx) },
+		"reports": func() error { return reports.Serve(ctx) },
+		"space":   func() error { return room.run(ctx) },
+		"trim":    func() error { return trim(ctx, d.volumes, d.opts.Log) },
+		"door":    func() error { return d.entrance.serve(ctx) },
+		"staff":   func() error { return d.recheck(ctx) },
+		"http":    func() error { return d.serveMonitor(ctx) },
+		"api":     func() error { return d.serveAPI(ctx) },
 		"backup": func() error {
 			return backups{d.store, BackupFolder(cfg), cfg.Backup.Keep, d.opts.Log}.run(ctx)
 		},
@@ -369,6 +371,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			follow(ctx, d.engine, func(s *engine.Snapshot) {
 				prober.Set(probeTargets(s, cfg.SSH.Port))
 				d.near.follow(d.bootTable())
+				reports.Follow(d.examPlaces())
 				d.public.follow(s)
 				room.follow(s)
 			})
@@ -442,7 +445,7 @@ func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
 		"state": cfg.State != old.State, "[boot]": cfg.Boot != old.Boot, "[dhcp]": cfg.DHCP != old.DHCP,
 		"[tftp]": cfg.TFTP != old.TFTP, "[nfs]": cfg.NFS != old.NFS, "[volumes]": cfg.Volumes != old.Volumes, "[ssh]": cfg.SSH != old.SSH,
 		"[console]": cfg.Console != old.Console, "[backup]": cfg.Backup != old.Backup, "[http]": cfg.HTTP != old.HTTP,
-		"[guest]": !sameGuest(cfg.Guest, old.Guest), "[api]": !cfg.API.Equal(old.API),
+		"[exam]": cfg.Exam != old.Exam, "[guest]": !sameGuest(cfg.Guest, old.Guest), "[api]": !cfg.API.Equal(old.API),
 		"[guard]": !slices.Equal(cfg.Guard, old.Guard),
 	} {
 		if changed {

@@ -47,7 +47,7 @@ func TestRescue(t *testing.T) {
 		t.Fatal("a name that leads out was taken")
 	}
 	entry := engine.BootEntry{Pi: "a", Segment: pi.Segment, Model: engine.Model4B, Volume: "a-1", Image: "debian", Host: "shop", Rescue: true}
-	if _, err := r.bootFolder(entry); !errors.Is(err, errNoRescue) {
+	if _, err := r.bootFolder(entry); !errors.Is(err, errNoRecord) {
 		t.Errorf("boots a rescue that is not there: %v", err)
 	}
 
@@ -98,7 +98,7 @@ func TestRescue(t *testing.T) {
 // plantBase puts a base in place as if it had been built, and an old one beside it.
 func plantBase(t *testing.T, r *roots, image string) []byte {
 	t.Helper()
-	digest, err := r.imageDigest(image)
+	digest, err := r.imageDigest(image, rescue.Rescue)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func TestRescueSweep(t *testing.T) {
 		writeFile(t, filepath.Join(dir, name+".img"), "")
 		writeFile(t, filepath.Join(dir, name+".json"), "{}")
 	}
-	if err := r.rescues.write("a", rescueRecord{Base: rescueBase{File: filepath.Join(dir, "used.img")}}); err != nil {
+	if err := r.rescues.write("a", rescueRecord{Base: memoryBase{File: filepath.Join(dir, "used.img")}}); err != nil {
 		t.Fatal(err)
 	}
 	r.rescues.sweep(dir, "new", t.Errorf)

@@ -20,6 +20,7 @@ import (
 	"picloud/netboot/nfs"
 	"picloud/netboot/rootfs"
 	"picloud/netboot/rootfs/netbootable"
+	"picloud/netboot/rootfs/rescue"
 )
 
 // roots are the volumes of the Pis and their exports. They implement
@@ -28,7 +29,9 @@ type roots struct {
 	volumes volume.Driver
 	exports *exporter
 	records bootRecords
-	rescues rescues
+	rescues memories[rescueRecord]
+	exams   memories[examRecord]
+	exam    config.Exam
 	guest   config.Guest
 	disk    int64  // size of a root that nobody gave one, 0 = as its image
 	prefix  string // of the exported paths
@@ -69,7 +72,8 @@ func openVolumeStore(ctx context.Context, cfg *config.Config, volatile bool, mou
 // image if the configuration names it.
 func openRoots(ctx context.Context, cfg *config.Config, volumes volume.Driver, exports *exporter, log *slog.Logger) (*roots, error) {
 	r := &roots{
-		volumes: volumes, exports: exports, records: bootRecordsOf(cfg.State), rescues: newRescues(cfg.State),
+		volumes: volumes, exports: exports, records: bootRecordsOf(cfg.State), rescues: newMemories[rescueRecord](cfg.State, rescue.Rescue),
+		exams: newMemories[examRecord](cfg.State, rescue.Examination), exam: cfg.Exam,
 		guest: cfg.Guest, disk: cfg.Volumes.Disk(), prefix: cfg.NFS.Path, state: cfg.State, log: log,
 		published: map[engine.PiName]bool{},
 	}
@@ -293,7 +297,7 @@ func (r *roots) Remove(ctx context.Context, name string) error {
 		return err
 	}
 	r.looks.forget(name)
-	return errors.Join(r.rescues.forget(name), r.records.remove(name))
+	return errors.Join(r.forgetRescues(name), r.records.remove(name))
 }
 
 func (r *roots) exportPath(pi engine.PiName) string { return path.Join(r.prefix, string(pi)) }
@@ -321,7 +325,10 @@ const nfsVersion = "3"
 // bootFolder is the boot folder of a Pi: its own root's files, and what is made
 // from its state.
 func (r *roots) bootFolder(e engine.BootEntry) (*bootfs.Folder, error) {
-	if e.Rescue {
+	switch {
+	case e.Exam:
+		return r.examFolder(e)
+	case e.Rescue:
 		return r.rescueFolder(e)
 	}
 	dir, err := r.volumes.Path(e.Volume)

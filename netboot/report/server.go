@@ -41,7 +41,8 @@ type Config struct {
 	// Take gets each report with its token, and says by an error that wraps
 	// [ErrRefused] if it does not count. It is called by many goroutines at once.
 	Take func(client netip.Addr, token string, r Report) error
-	// Refused is told of each request that is no report that counts. May be nil.
+	// Refused is told of each request that is no report that counts, but for those
+	// that are too many. May be nil.
 	Refused func(client netip.Addr, why error)
 	Log     *slog.Logger // nil discards
 }
@@ -161,7 +162,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	s.cfg.Refused(g.place.Client, err)
+	if !errors.Is(err, errTooMany) { // of that, there may be any number
+		s.cfg.Refused(g.place.Client, err)
+	}
 	http.Error(w, err.Error(), status)
 }
 

@@ -190,7 +190,7 @@ func TestServerRate(t *testing.T) {
 	for range 3 * burst {
 		codes[p.post(t, Path(goodToken), whole)]++
 	}
-	if taken, _ := c.count(); codes[http.StatusTooManyRequests] == 0 || codes[http.StatusNoContent] < burst || taken != codes[http.StatusNoContent] {
+	if taken, refused := c.count(); refused != 0 || codes[http.StatusTooManyRequests] == 0 || codes[http.StatusNoContent] < burst || taken != codes[http.StatusNoContent] {
 		t.Errorf("%v", codes)
 	}
 	now := time.Now()

@@ -92,6 +92,22 @@ func TestBuildExaminationRefuses(t *testing.T) {
 	}
 }
 
+// What simulated boards boot has our own files, whatever the image lacks.
+func TestBuildBare(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "base")
+	r, err := Build(t.Context(), Options{Image: makeImage(t, map[string]any{"boot/firmware/kernel8.img": "kernel"}), Out: out, System: Examination, Bare: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all := unpack(t, b); !strings.Contains(all["init"].data, "examination") || len(all) > 20 || r.Boot.Initramfs != "initramfs-exam" {
+		t.Errorf("%d entries, %+v", len(all), r)
+	}
+}
+
 // script is what the examination's /init is made of, but for where it begins,
 // with its own files in a folder, and with what a test puts in the place of the
 // rest of the machine.

@@ -52,6 +52,9 @@ type Options struct {
 	Out string
 	// System is what is built; the zero value is a Rescue.
 	System System
+	// Bare leaves out all that is the image's: for boards that are simulated, as
+	// those are that boot the built-in image.
+	Bare bool
 	// MaxBytes is how large it may become; 0 means [DefaultMaxBytes].
 	MaxBytes int64
 }
@@ -115,7 +118,11 @@ func build(ctx context.Context, o Options) (Result, error) {
 	}
 	r := Result{File: o.Out, Boot: newBoot(boot, &p)}
 	l := newLinker(newTree(root))
-	if err := r.collect(ctx, l, &p); err != nil {
+	collect := r.collect
+	if o.Bare {
+		collect = func(_ context.Context, l *linker, p *parts) error { return l.addOwn(p) }
+	}
+	if err := collect(ctx, l, &p); err != nil {
 		return Result{}, err
 	}
 	r.Unpacked, r.Entries = l.taken, len(l.entries)
