@@ -106,6 +106,9 @@ func taskView(j JobView, account string) TaskView {
 		t.Status = "Done"
 	case j.State.Ended():
 		t.Status = "Failed"
+		if account != "" { // why names the rack's own parts
+			t.Error = "it could not be carried out"
+		}
 	case VerbName(j.Verb) != verbProvision:
 		t.Status = strings.ToUpper(j.Verb[:1]) + j.Verb[1:]
 	}

@@ -51,22 +51,23 @@ type stormKey struct {
 }
 
 type storm struct {
-	t        *testing.T
-	base     string
-	path     string
-	state    string
-	keys     []*stormKey
-	client   *http.Client
-	mu       sync.Mutex
-	service  *exec.Cmd
-	kills    atomic.Int64
-	stopKill context.CancelFunc
+	t       *testing.T
+	base    string
+	path    string
+	state   string
+	keys    []*stormKey
+	client  *http.Client
+	begun   time.Time
+	mu      sync.Mutex
+	service *exec.Cmd
+	kills   atomic.Int64
 }
 
 func TestOrderStorm(t *testing.T) {
 	s := newStorm(t)
 	s.start()
 	s.awaitReady()
+	s.begun = time.Now()
 	ctx, cancel := context.WithTimeout(t.Context(), stormEnd)
 	defer cancel()
 	killing, stop := context.WithCancel(ctx)
@@ -193,8 +194,13 @@ func (s *storm) kill() {
 	_ = s.service.Wait()
 }
 
+// killAgainAndAgain kills the service when it has answered for so long.
 func (s *storm) killAgainAndAgain(ctx context.Context) {
 	for {
+		begun := time.Now()
+		if s.answers(ctx); ctx.Err() == nil {
+			s.t.Logf("%s: it answers after %s", time.Since(s.begun).Round(time.Second), time.Since(begun).Round(time.Millisecond))
+		}
 		select {
 		case <-time.After(stormKill):
 		case <-ctx.Done():
@@ -210,13 +216,22 @@ func (s *storm) end() { s.kill() }
 
 func (s *storm) awaitReady() {
 	s.t.Helper()
-	for range 600 {
-		if status, _, err := s.ask(s.t.Context(), s.keys[0], "GET", "/pi/models", "", ""); err == nil && status == http.StatusOK {
-			return
+	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	defer cancel()
+	if !s.answers(ctx) {
+		s.t.Fatal("the service does not answer")
+	}
+}
+
+// answers waits until the service does.
+func (s *storm) answers(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		if status, _, err := s.ask(ctx, s.keys[0], http.MethodGet, "/pi/models", "", ""); err == nil && status == http.StatusOK {
+			return true
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	s.t.Fatal("the service does not answer")
+	return false
 }
 
 // ask sends a request, with a token that it gets when it has none.
@@ -335,7 +350,8 @@ func (s *storm) awaitLive(ctx context.Context, names []string) int {
 			}
 			return err == nil && status == http.StatusOK && strings.Contains(head.Get("X-Body"), `"status":"live"`)
 		})
-		time.Sleep(time.Second)
+		s.t.Logf("%s: %d of %d are live", time.Since(s.begun).Round(time.Second), len(names)-len(waiting), len(names))
+		time.Sleep(3 * time.Second)
 	}
 	return len(names) - len(waiting)
 }
