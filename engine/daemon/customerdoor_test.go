@@ -27,11 +27,9 @@ const (
 	dry   = " --dry-run"
 )
 
-// guarded are all commands that not everybody may give, but those on Pis and
-// their jobs.
-func (s *doors) guarded() []guarded {
-	all := s.d.Engine().Accounts()
-	key, hook := all.Keys("acme")[0].ID, all.Webhooks("acme")[0].ID
+// guardedOf are all commands that not everybody may give, but those on Pis and
+// their jobs, with an API key and a webhook by their IDs.
+func guardedOf(key, hook string) []guarded {
 	return []guarded{
 		{engine.RoleAdmin, "operator add eve --role admin", ""},
 		{engine.RoleAdmin, "operator set viewer --role admin", ""},
@@ -116,9 +114,10 @@ func TestCustomersEveryRoleEveryDoor(t *testing.T) {
 
 func (s *doors) tryGuarded(t *testing.T, c *ssh.Client, role engine.Role) {
 	t.Helper()
-	for _, g := range s.guarded() {
+	all := s.d.Engine().Accounts()
+	for _, g := range guardedOf(all.Keys("acme")[0].ID, all.Webhooks("acme")[0].ID) {
 		if role < g.needs {
-			if exit, out := s.exec(c, g.line); exit != 1 || allowed(out) {
+			if exit, out := s.exec(c, g.line); exit != 1 || !strings.Contains(out, "may not") {
 				t.Errorf("%q: exit %d, %s", g.line, exit, out)
 			}
 		} else if g.allowed != "" {
@@ -133,16 +132,13 @@ func (s *doors) tryGuarded(t *testing.T, c *ssh.Client, role engine.Role) {
 }
 
 // TestEveryCommandIsTried fails when a command comes that is in none of the
-// lists: those of verbs on Pis, of everyDoor and of this file.
+// lists: those of verbs on Pis, of everybody and of this file.
 func TestEveryCommandIsTried(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a service with a simulated rack")
-	}
 	known := append([]string{"job cancel"}, everybodys...)
 	for _, v := range engine.Verbs() {
 		known = append(known, "pi "+string(v.Name))
 	}
-	for _, g := range office(t).guarded() {
+	for _, g := range guardedOf("KEY", "HOOK") {
 		words := strings.Fields(g.line)
 		known = append(known, words[0], strings.Join(words[:min(len(words), 2)], " "))
 	}
