@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -71,12 +72,18 @@ func (m *sold) load(s *State) {
 // and a ledger that is out of order, or that ends twice what began once.
 func (m *sold) mistakes() []string {
 	var list []string
-	number := map[int]string{}
+	taken := map[any]string{}
 	for _, s := range m.servers {
-		if other, ok := number[s.Number]; ok && s.Number != 0 {
-			list = append(list, fmt.Sprintf("number %d is of %s and %s", s.Number, other, s.Name))
+		if s.Number == 0 {
+			continue
 		}
-		number[s.Number] = s.Name
+		type port int
+		for _, place := range []any{s.Number, s.Address, port(s.SSHPort)} {
+			if other, ok := taken[place]; ok && place != (netip.Prefix{}) && place != port(0) {
+				list = append(list, fmt.Sprintf("%v is of %s and %s", place, other, s.Name))
+			}
+			taken[place] = s.Name
+		}
 	}
 	type order struct {
 		server string

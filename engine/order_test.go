@@ -488,6 +488,41 @@ func TestOrderLeavesConfiguredAddresses(t *testing.T) {
 	})
 }
 
+// What a server has of the pool stays its alone when the pool is changed: nobody
+// gets its address or its port by another number.
+func TestOrderAfterThePoolChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := market(t, 6, nil)
+		for _, name := range []string{"web1", "web2", "web3"} {
+			b.end(b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: name}).Job)
+		}
+		b.end(b.serve(ServerCommand{Verb: ServerRelease, Actor: acme, Server: "web1"}).Job)
+		b.must(b.e.Relayout(t.Context(), marketLayout(6, func(r *Rules) {
+			r.Pool, r.Ports = netip.MustParsePrefix("2001:db8::2:0/112"), 5102
+		})))
+		// web3 has port 5103, which number 1 would have now; web1 has its old one no more.
+		for _, name := range []string{"web1", "web4"} {
+			b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: name})
+		}
+		b.must(b.e.Relayout(t.Context(), marketLayout(6, func(r *Rules) { r.Pool, r.Ports = netip.MustParsePrefix("2001:db8::/64"), 0 })))
+		b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web5"})
+		addresses, ports, numbers := map[netip.Prefix]string{}, map[int]string{}, map[int]string{}
+		for _, v := range b.e.Servers("") {
+			if addresses[v.Address] != "" || ports[v.SSHPort] != "" || numbers[v.Number] != "" {
+				t.Errorf("%s has what another has: %+v", v.Name, v.Server)
+			}
+			addresses[v.Address], ports[v.SSHPort], numbers[v.Number] = v.Name, v.Name, v.Name
+			t.Logf("%s: number %d, %s, port %d", v.Name, v.Number, v.Address, v.SSHPort)
+		}
+		b.must(b.e.Relayout(t.Context(), marketLayout(6, func(r *Rules) { r.Ports = lastPort - 1 })))
+		if _, err := b.e.Serve(t.Context(), ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web6"}); !errors.Is(err, ErrNoneFree) {
+			t.Errorf("a port beyond the last: %v", err)
+		}
+		time.Sleep(time.Minute)
+		b.stop()
+	})
+}
+
 // When Pi after Pi does not boot, it is not the Pis: they are left alone, and
 // orders are held until one is tried again.
 func TestOrdersAreHeld(t *testing.T) {

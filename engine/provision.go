@@ -174,26 +174,40 @@ func (r *rack) freeName(s *Server) error {
 // largestNumber bounds the ports of the proxy, and how far a search goes.
 const largestNumber = 60_000
 
+// lastPort is the largest TCP port.
+const lastPort = 1<<16 - 1
+
 // giveNumber gives a server its place in the pool of addresses and ports.
 func (r *rack) giveNumber(s *Server) error {
-	if s.Number == 0 {
-		used := make(map[int]bool, len(r.servers))
-		for _, other := range r.servers {
-			used[other.Number] = true
-			if other.Account == "" { // of the configuration: its address may be in the pool
-				used[r.rules.numberOf(other.Address.Addr())] = true
-			}
-		}
+	used := r.usedNumbers(s.Name)
+	if s.Number == 0 || used[s.Number] {
 		for s.Number = 1; used[s.Number]; s.Number++ {
 		}
 	}
-	if s.Number > largestNumber {
+	if s.Number > largestNumber || r.rules.Ports > 0 && r.rules.Ports+s.Number > lastPort {
 		return fmt.Errorf("%w: all numbers are taken or in quarantine", ErrNoneFree)
 	}
 	if r.rules.Ports > 0 {
 		s.SSHPort = r.rules.Ports + s.Number
 	}
 	return r.giveAddress(s)
+}
+
+// usedNumbers are those that another server has, or whose address or port another
+// has: one of the configuration, or one from before the pool was changed.
+func (r *rack) usedNumbers(but string) map[int]bool {
+	used := make(map[int]bool, len(r.servers))
+	for _, other := range r.servers {
+		if other.Name == but || other.Account != "" && other.Number == 0 {
+			continue
+		}
+		used[other.Number] = true
+		used[r.rules.numberOf(other.Address.Addr())] = true
+		if other.SSHPort != 0 {
+			used[other.SSHPort-r.rules.Ports] = true
+		}
+	}
+	return used
 }
 
 // giveAddress takes the address of that number from the pool. The pool's first

@@ -177,7 +177,7 @@ func rentOf(s *Server) Rent {
 	if s.Account == "" {
 		return Rent{}
 	}
-	return Rent{State: s.State, DiskGB: s.DiskGB, Price: s.Price, Task: s.Task, Created: s.Created, Live: s.Live}
+	return Rent{State: s.State, DiskGB: s.DiskGB, Price: s.Price, Task: s.Task, SSHPort: s.SSHPort, Created: s.Created, Live: s.Live}
 }
 
 func powerView(p PortReading) PowerView {

@@ -140,6 +140,7 @@ type Rent struct {
 	DiskGB  int
 	Price   Pence // a month
 	Task    int64 // its order's job
+	SSHPort int   // of the IPv4 proxy, 0 = none
 	Created time.Time
 	Live    time.Time // zero = not yet
 }

@@ -38,6 +38,9 @@ func (p *Pi) Spec() Spec {
 	return Spec{Model: info.generation, Memory: cmp.Or(p.Memory, info.memory), CPU: info.cpu, NIC: info.nic}
 }
 
+// Spec is what the board is, as for a Pi.
+func (p *PiView) Spec() Spec { return (&Pi{Model: p.Model, Memory: p.Memory}).Spec() }
+
 // Meets tells whether a board of this spec is what the wish asks for.
 func (s Spec) Meets(wish Spec) bool {
 	if s == (Spec{}) {
@@ -60,8 +63,7 @@ func (s Spec) Compare(t Spec) int {
 func (s *Snapshot) Specs() []Spec {
 	var list []Spec
 	for i := range s.Pis {
-		p := Pi{Model: s.Pis[i].Model, Memory: s.Pis[i].Memory}
-		if spec := p.Spec(); spec != (Spec{}) {
+		if spec := s.Pis[i].Spec(); spec != (Spec{}) {
 			list = append(list, spec)
 		}
 	}

@@ -96,6 +96,14 @@ func (c *canvas) char(b byte) {
 	}
 }
 
+// glyph writes one character of the console's own.
+func (c *canvas) glyph(s string) {
+	if c.x < c.limit && c.y < c.h {
+		c.buf = append(c.buf, s...)
+		c.x++
+	}
+}
+
 // cell writes s into a column of a table.
 func (c *canvas) cell(s string, width int, right bool) {
 	width = min(width, c.limit-c.x)

@@ -165,6 +165,7 @@ func (g *page) facts(p *engine.PiView) {
 	g.rescue(p)
 	g.fact("power", plain, m.powerFact(p))
 	g.fact("life", plain, lifeFact(p))
+	g.rent(p)
 	g.fact("board", plain, boardFact(p))
 	if p.SeenIs != "" {
 		g.fact("heard", warn, fmt.Sprintf("the board of %s, %s ago: moved here? :adopt takes it as this Pi", p.SeenIs, m.ago(p.SeenAt)))
@@ -247,6 +248,29 @@ func lifeFact(p *engine.PiView) string {
 	}
 	return s
 }
+
+// rent tells what a server that was ordered is to its customer: how far it is,
+// since when, and what it costs.
+func (g *page) rent(p *engine.PiView) {
+	r, m := p.Rent, g.m
+	if r.State == "" {
+		return
+	}
+	since := ""
+	if !r.Live.IsZero() {
+		since = " since " + m.date(r.Live)
+	}
+	g.fact("rent", plain, fmt.Sprintf("%s%s, %s a month, %d GB disk", r.State, since, r.Price, r.DiskGB))
+	if !g.brief {
+		g.fact("order", plain, fmt.Sprintf("job %d of %s", r.Task, m.date(r.Created)))
+	}
+	if p.Public.IsValid() {
+		g.fact("address", plain, p.Public.String())
+	}
+}
+
+// date writes a moment that may be long ago.
+func (m *Model) date(t time.Time) string { return t.In(m.now.Location()).Format("2006-01-02 15:04") }
 
 func boardFact(p *engine.PiView) string {
 	s := "Pi " + orUnknown(string(p.Model))

@@ -38,16 +38,38 @@ func (m *Model) fillPanel() {
 	}
 }
 
-// jobPanel tells what the selected job does, or why it failed.
+// jobPanel tells what the selected job does, whose it is, why it waits, or why it
+// failed.
 func (m *Model) jobPanel() {
 	j := m.jobs.selected(m.shown.Jobs)
-	switch {
-	case j == nil:
-	case j.Error != "":
-		m.panel = m.wrapped(m.panel, textLine{{bad, fmt.Sprintf("job %d: ", j.ID)}}, plain, j.Error)
-	case j.To != "":
-		m.panel = m.wrapped(m.panel, nil, plain, fmt.Sprintf("job %d: %s from %s to %s", j.ID, j.Verb, j.Pi, j.To))
+	if j == nil {
+		return
 	}
+	st, text := plain, ""
+	switch {
+	case j.Error != "":
+		st, text = bad, j.Error
+	case j.State == engine.JobQueued && j.Waits != "":
+		text = "it waits: " + j.Waits
+	case j.To != "":
+		text = fmt.Sprintf("%s from %s to %s", j.Verb, j.Pi, j.To)
+	case j.Server != "":
+		text = fmt.Sprintf("%s on %s, by %s", j.Verb, j.Pi, j.Actor)
+	default:
+		return
+	}
+	if j.Server != "" {
+		text = serverOf(j.Server, j.Owner) + ": " + text
+	}
+	m.panel = m.wrapped(m.panel, textLine{{st, fmt.Sprintf("job %d: ", j.ID)}}, plain, text)
+}
+
+// serverOf names a server and who has it: "web1 of acme".
+func serverOf(server, owner string) string {
+	if owner == "" {
+		return server
+	}
+	return server + " of " + owner
 }
 
 // panelLines bounds how many lines one text of the panel may take.
@@ -229,13 +251,10 @@ func nameThem(head string, names []string, width, rows int) []string {
 func (m *Model) clean(s string) string { return clean(s, m.canvas.ascii) }
 
 func whose(pi *engine.PiView) string {
-	switch {
-	case pi.Server == "":
+	if pi.Server == "" {
 		return "nobody has it"
-	case pi.Owner == "":
-		return "server " + pi.Server
 	}
-	return "server " + pi.Server + " of " + pi.Owner
+	return "server " + serverOf(pi.Server, pi.Owner)
 }
 
 // summary is a word on the selected Pi, or what is wrong with the service
@@ -269,6 +288,8 @@ func (m *Model) summary() textLine {
 		return textLine{who, {warn, "another board was heard: "}, {plain, fmt.Sprintf("%s %s; :adopt takes it", p.Seen.Model, p.Seen.MAC)}}
 	case p.Life == engine.LifeBroken:
 		return textLine{who, {strong, "broken: "}, {plain, p.Note}}
+	case p.Life == engine.LifeReleasing && p.Job == nil:
+		return textLine{who, {busy, "releasing: "}, {plain, "its server was given back; what is left to do is tried again"}}
 	}
 	return nil
 }

@@ -80,13 +80,15 @@ type glyphs struct {
 	ellipsis string
 	dash     string
 	arrow    string // between where something comes from and where it goes
+	barDone  string // a part of a progress bar that is done
+	barLeft  string // and one that is not
 }
 
 const maxWidth = 1000 // columns beyond are left empty
 
 func newGlyphs(ascii bool) glyphs {
 	if ascii {
-		return glyphs{rule: strings.Repeat("-", maxWidth), ruleUnit: 1, bar: "|", ellipsis: "~", dash: "-", arrow: ">"}
+		return glyphs{rule: strings.Repeat("-", maxWidth), ruleUnit: 1, bar: "|", ellipsis: "~", dash: "-", arrow: ">", barDone: "#", barLeft: "."}
 	}
-	return glyphs{rule: strings.Repeat("─", maxWidth), ruleUnit: len("─"), bar: "│", ellipsis: "…", dash: "-", arrow: "→"}
+	return glyphs{rule: strings.Repeat("─", maxWidth), ruleUnit: len("─"), bar: "│", ellipsis: "…", dash: "-", arrow: "→", barDone: "■", barLeft: "·"}
 }

@@ -320,7 +320,8 @@ func (m *Model) noteEnd(i int) int {
 	return end
 }
 
-// note is what is going on with a Pi: a guard that runs, or a job.
+// note is what is going on with a Pi: a guard that runs, a job, or a life that
+// will not stay.
 func (m *Model) note(b []byte, p *engine.PiView) (style, []byte) {
 	if q := m.pending; q != nil && q.has(p.Name) {
 		b = append(b, q.verb.Name...)
@@ -339,8 +340,14 @@ func (m *Model) note(b []byte, p *engine.PiView) (style, []byte) {
 	if j := p.Job; j != nil {
 		return busy, appendJob(b, j, p.Name)
 	}
+	if passing[p.Life] {
+		return busy, append(b, p.Life...)
+	}
 	return plain, b
 }
+
+// passing are the lives that a Pi goes through on its way to another.
+var passing = map[engine.Life]bool{engine.LifeAllocated: true, engine.LifeDeploying: true, engine.LifeReleasing: true}
 
 // left is the guard's remaining time in seconds, as a person counts down.
 func (p *pending) left(now time.Time) int {

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,6 +137,66 @@ func TestGolden(t *testing.T) {
 	}
 }
 
+// orderRack is goldenRack with customers' orders: one that is carried out, one
+// that waits, one that failed, and a server that is given back.
+func orderRack() *engine.Snapshot {
+	s := goldenRack()
+	day := epoch.Add(-20 * 24 * time.Hour)
+	edit("a3-014", func(p *engine.PiView) {
+		p.Owner, p.Rescue, p.RescueKeys = "acme", false, nil
+		p.Public = netip.MustParsePrefix("2001:db8::7/64")
+		p.Rent = engine.Rent{State: engine.ServerLive, DiskGB: 20, Price: 850, Task: 8101, SSHPort: 5107, Created: day, Live: day.Add(48 * time.Second)}
+	})(s)
+	edit("a3-019", func(p *engine.PiView) { p.Job.Server, p.Job.Owner = p.Server, p.Owner })(s)
+	s.Jobs[0].Server, s.Jobs[0].Owner = "shop-web", "t-109"
+	edit("a3-022", func(p *engine.PiView) {
+		p.Life, p.Server, p.Owner, p.Root, p.Stage = engine.LifeAllocated, "web2", "acme", "", engine.StageOff
+		p.Rent = engine.Rent{State: engine.ServerProvisioning, DiskGB: 10, Price: 750, Task: 8814, Created: epoch.Add(-6 * time.Second)}
+		p.Job = &engine.JobView{ID: 8814, Verb: "provision", Pi: p.Name, Actor: "acme", Server: "web2", Owner: "acme", State: engine.JobRunning,
+			Step: "clone", StepNo: 2, Steps: 9, Percent: 40, Since: epoch.Add(-6 * time.Second)}
+		s.Jobs = append([]engine.JobView{*p.Job}, s.Jobs...)
+	})(s)
+	edit("a3-024", func(p *engine.PiView) {
+		p.Life, p.Server, p.Owner = engine.LifeReleasing, "old", "t-001"
+		p.Rent = engine.Rent{State: engine.ServerReleasing, DiskGB: 10, Price: 750, Task: 7001, Created: day, Live: day.Add(time.Minute)}
+	})(s)
+	s.Jobs = append(s.Jobs[:3:3], append([]engine.JobView{
+		{ID: 8815, Verb: "provision", Pi: "a3-026", Actor: "carol", Server: "db", Owner: "umbrella-corporation", State: engine.JobQueued,
+			Step: "clone", StepNo: 1, Steps: 9, Percent: -1, Since: epoch.Add(-3 * time.Second), Waits: "16 Pis are starting, as many as may at once"},
+		{ID: 8805, Verb: "provision", Pi: "a3-033", Actor: "acme", Server: "web3", Owner: "acme", State: engine.JobFailed, Step: "boot", StepNo: 25, Steps: 25,
+			Percent: -1, Since: epoch.Add(-6 * time.Minute), Ended: epoch.Add(-2 * time.Minute),
+			Error: "boot: it stalled at dhcp: it asked 1 times, was offered its address 1 times, and asked for no file"},
+	}, s.Jobs[3:]...)...)
+	count(s)
+	return s
+}
+
+func TestGoldenOrders(t *testing.T) {
+	for _, sc := range []struct {
+		name string
+		keys string
+		pi   engine.PiName
+	}{
+		{"orders", "3", "a3-022"},
+		{"orders-waits", "3 down down down", "a3-022"},
+		{"orders-failed", "3 down down down down", "a3-022"},
+		{"ordered", "enter", "a3-014"},
+		{"ordering", "2", "a3-022"},
+		{"releasing", "2", "a3-024"},
+	} {
+		for _, size := range [][2]int{{80, 24}, {120, 34}, {40, 10}} {
+			name := fmt.Sprintf("%s-%dx%d", sc.name, size[0], size[1])
+			t.Run(name, func(t *testing.T) {
+				drive(t, orderRack(), Options{Width: size[0], Height: size[1]}, func(c *console) {
+					c.sel(sc.pi)
+					c.press(strings.Fields(sc.keys)...)
+					golden(t, name, c.screen())
+				})
+			})
+		}
+	}
+}
+
 // checkFrame tells how a frame breaks the bounds of its terminal.
 func checkFrame(content string, w, h int) string {
 	lines := strings.Split(content, "\n")
@@ -204,7 +265,9 @@ func hostile(s *engine.Snapshot) {
 		for j := range p.Boot.Events {
 			p.Boot.Events[j].Evidence = strings.Repeat(nasty, 200)
 		}
-		p.Job = &engine.JobView{ID: 1, Verb: nasty, Step: nasty, Pi: p.Name, To: nasty, Actor: nasty, State: nasty, Error: nasty}
+		p.Job = &engine.JobView{ID: 1, Verb: nasty, Step: nasty, Pi: p.Name, To: nasty, Actor: nasty, State: nasty, Error: nasty,
+			Server: nasty + nasty, Owner: nasty, Waits: nasty, Steps: -1 << 63, StepNo: 1<<63 - 1, Percent: 1<<63 - 1}
+		p.Rent = engine.Rent{State: nasty, DiskGB: 1<<63 - 1, Price: -1 << 63, Task: -1, Created: epoch.Add(1 << 62), Live: epoch.Add(-1 << 62)}
 		s.Jobs = append(s.Jobs, *p.Job)
 	}
 	for i := range s.Switches {

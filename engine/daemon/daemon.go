@@ -354,13 +354,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 			every := min(nfs.DefaultWatchEvery, cfg.SSH.Every)
 			return nfs.Watch(ctx, nfs.WatchConfig{Port: d.ports.NFS, Every: every, Logger: d.opts.Log}, watch.report)
 		},
-		"reports": func() error { return reports.Serve(ctx) },
-		"space":   func() error { return room.run(ctx) },
-		"trim":    func() error { return trim(ctx, d.volumes, d.opts.Log) },
-		"door":    func() error { return d.entrance.serve(ctx) },
-		"staff":   func() error { return d.recheck(ctx) },
-		"http":    func() error { return d.serveMonitor(ctx) },
-		"api":     func() error { return d.serveAPI(ctx) },
+		"reports":  func() error { return reports.Serve(ctx) },
+		"space":    func() error { return room.run(ctx) },
+		"trim":     func() error { return trim(ctx, d.volumes, d.opts.Log) },
+		"webhooks": func() error { return d.sendWebhooks(ctx) },
+		"door":     func() error { return d.entrance.serve(ctx) },
+		"staff":    func() error { return d.recheck(ctx) },
+		"http":     func() error { return d.serveMonitor(ctx) },
+		"api":      func() error { return d.serveAPI(ctx) },
 		"backup": func() error {
 			return backups{d.store, BackupFolder(cfg), cfg.Backup.Keep, d.opts.Log}.run(ctx)
 		},

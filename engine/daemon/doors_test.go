@@ -47,13 +47,6 @@ func openDoors(t *testing.T) *doors {
 	}
 	dir := t.TempDir()
 	openToOthers(t, dir)
-	running := make(chan error, 1)
-	go func() { running <- rack.Run(t.Context()) }()
-	t.Cleanup(func() {
-		if err := <-running; err != nil {
-			t.Error(err)
-		}
-	})
 	cfg := demo.Configure(rack.Inventory(), filepath.Join(dir, "state"), crashSpeed, client)
 	for i := range cfg.Segments {
 		cfg.Segments[i].Power, cfg.Segments[i].Image = false, ""
@@ -69,6 +62,18 @@ func openDoors(t *testing.T) *doors {
 	if err != nil {
 		t.Fatal(err)
 	}
+	bound := d.Ports()
+	err = rack.SetPorts(sim.Ports{DHCPServer: bound.DHCP, DHCPClient: client.DHCP, TFTP: bound.TFTP, NFS: bound.NFS, SSH: client.SSH})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := make(chan error, 1)
+	go func() { running <- rack.Run(t.Context()) }()
+	t.Cleanup(func() {
+		if err := <-running; err != nil {
+			t.Error(err)
+		}
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()

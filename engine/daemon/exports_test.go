@@ -16,6 +16,7 @@ import (
 
 	"picloud/engine"
 	"picloud/engine/config"
+	"picloud/hw/volume"
 	"picloud/netboot/bootfs/order"
 	"picloud/netboot/nfs"
 	"picloud/netboot/rootfs"
@@ -189,6 +190,23 @@ func TestRootOfDebian(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "etc/fstab")); err != nil || string(b) != "mine ext4\n" {
 		t.Errorf("a customer's own root was changed: %q, %v", b, err)
+	}
+
+	// So it is when other keys may log in.
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBFoAqG5D+FopuCm9xL6Bp8CZ6t0OVDnLGxzR90Cuws5 me@here"
+	if err := r.Keys(t.Context(), "a-1", []string{key}); err != nil {
+		t.Error(err)
+	}
+	for file, want := range map[string]string{"etc/hostname": "shop2\n", "etc/fstab": "mine ext4\n", "root/.ssh/authorized_keys": key + "\n"} {
+		if b, err := os.ReadFile(filepath.Join(dir, file)); err != nil || string(b) != want {
+			t.Errorf("%s: %q, %v", file, b, err)
+		}
+	}
+	if err := r.Keys(t.Context(), "a-1", []string{"command=\"x\" " + key}); !errors.Is(err, rootfs.ErrInvalidPerson) {
+		t.Errorf("a key with an option: %v", err)
+	}
+	if err := r.Keys(t.Context(), "a-2", nil); !errors.Is(err, volume.ErrNotFound) {
+		t.Errorf("of no root: %v", err)
 	}
 
 	e := engine.BootEntry{

@@ -336,63 +336,71 @@ func TestPersonaliseKeepsHosts(t *testing.T) {
 	}
 }
 
-// TestPersonaliseHostile: a customer's tree holds traps at every place that
-// is written.
-func TestPersonaliseHostile(t *testing.T) {
-	type trap func(t *testing.T, top, outside string)
-	linkTo := func(name, target string) trap {
-		return func(t *testing.T, top, outside string) {
-			p := filepath.Join(top, name)
-			if err := os.RemoveAll(p); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Symlink(strings.ReplaceAll(target, "OUT", outside), p); err != nil {
-				t.Fatal(err)
-			}
+// trap puts something into a customer's tree that leads out of it or does harm to
+// who writes there.
+type trap func(t *testing.T, top, outside string)
+
+func linkTo(name, target string) trap {
+	return func(t *testing.T, top, outside string) {
+		p := filepath.Join(top, name)
+		if err := os.RemoveAll(p); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(strings.ReplaceAll(target, "OUT", outside), p); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for name, set := range map[string]trap{
-		"etc is a link out":                linkTo("etc", "OUT"),
-		"etc is a link up":                 linkTo("etc", "../outside"),
-		"etc is a link to itself":          linkTo("etc", "etc"),
-		"hostname is a link out":           linkTo("etc/hostname", "OUT/file"),
-		"hosts is a link out":              linkTo("etc/hosts", "OUT/file"),
-		"hosts is a link to a device":      linkTo("etc/hosts", "/dev/zero"),
-		"root is a link out":               linkTo("root", "OUT"),
-		"ssh folder is a link out":         linkTo("root/.ssh", "OUT"),
-		"keys are a link out":              linkTo("root/.ssh/authorized_keys", "OUT/file"),
-		"temporary name is taken":          linkTo("etc/.hostname.picloud-new", "OUT/file"),
-		"D-Bus folder is a link out":       linkTo("var/lib", "OUT"),
-		"ssh folder is a link in the root": linkTo("root/.ssh", "../etc"),
-		"hosts is a pipe": func(t *testing.T, top, _ string) {
-			os.Remove(filepath.Join(top, "etc/hosts"))
-			if err := syscall.Mkfifo(filepath.Join(top, "etc/hosts"), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"hosts is huge": func(t *testing.T, top, _ string) {
-			if err := os.Truncate(filepath.Join(top, "etc/hosts"), 1<<40); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"hostname is a full folder": func(t *testing.T, top, _ string) {
-			os.Remove(filepath.Join(top, "etc/hostname"))
-			if err := os.MkdirAll(filepath.Join(top, "etc/hostname/a/b"), 0o755); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"keys are open to all": func(t *testing.T, top, _ string) {
-			if err := os.Chmod(filepath.Join(top, "root/.ssh"), 0o777); err != nil {
-				t.Fatal(err)
-			}
-		},
-		"etc is a file": func(t *testing.T, top, _ string) {
-			os.RemoveAll(filepath.Join(top, "etc"))
-			if err := os.WriteFile(filepath.Join(top, "etc"), nil, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		},
-	} {
+}
+
+// traps are at every place that is written.
+var traps = map[string]trap{
+	"etc is a link out":                linkTo("etc", "OUT"),
+	"etc is a link up":                 linkTo("etc", "../outside"),
+	"etc is a link to itself":          linkTo("etc", "etc"),
+	"hostname is a link out":           linkTo("etc/hostname", "OUT/file"),
+	"hosts is a link out":              linkTo("etc/hosts", "OUT/file"),
+	"hosts is a link to a device":      linkTo("etc/hosts", "/dev/zero"),
+	"root is a link out":               linkTo("root", "OUT"),
+	"ssh folder is a link out":         linkTo("root/.ssh", "OUT"),
+	"keys are a link out":              linkTo("root/.ssh/authorized_keys", "OUT/file"),
+	"temporary name is taken":          linkTo("etc/.hostname.picloud-new", "OUT/file"),
+	"D-Bus folder is a link out":       linkTo("var/lib", "OUT"),
+	"ssh folder is a link in the root": linkTo("root/.ssh", "../etc"),
+	"hosts is a pipe": func(t *testing.T, top, _ string) {
+		os.Remove(filepath.Join(top, "etc/hosts"))
+		if err := syscall.Mkfifo(filepath.Join(top, "etc/hosts"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"hosts is huge": func(t *testing.T, top, _ string) {
+		if err := os.Truncate(filepath.Join(top, "etc/hosts"), 1<<40); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"hostname is a full folder": func(t *testing.T, top, _ string) {
+		os.Remove(filepath.Join(top, "etc/hostname"))
+		if err := os.MkdirAll(filepath.Join(top, "etc/hostname/a/b"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"keys are open to all": func(t *testing.T, top, _ string) {
+		if err := os.Chmod(filepath.Join(top, "root/.ssh"), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	},
+	"etc is a file": func(t *testing.T, top, _ string) {
+		os.RemoveAll(filepath.Join(top, "etc"))
+		if err := os.WriteFile(filepath.Join(top, "etc"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	},
+}
+
+// springTraps runs write on a tree with each of the traps, and wants what is
+// outside to be as before.
+func springTraps(t *testing.T, write func(t *testing.T, top string)) {
+	t.Helper()
+	for name, set := range traps {
 		t.Run(name, func(t *testing.T) {
 			top := newImage(t)
 			outside := filepath.Join(filepath.Dir(top), "outside")
@@ -405,9 +413,7 @@ func TestPersonaliseHostile(t *testing.T) {
 				}
 			}
 			set(t, top, outside)
-			if err := Personalise(top, Person{Hostname: "pi", AuthorizedKeys: []string{ed25519Key}}); err != nil {
-				t.Fatal(err)
-			}
+			write(t, top)
 			entries, err := os.ReadDir(outside)
 			if err != nil || len(entries) != 5 {
 				t.Errorf("outside: %v, %v", entries, err)
@@ -417,19 +423,29 @@ func TestPersonaliseHostile(t *testing.T) {
 					t.Errorf("outside %s: %q", e.Name(), got)
 				}
 			}
-			for name, want := range map[string]string{
-				"etc/hostname": "pi\n", "root/.ssh/authorized_keys": ed25519Key + "\n",
-			} {
-				if got := read(t, top, name); got != want {
-					t.Errorf("%s: %q", name, got)
-				}
-			}
-			if !bytes.HasSuffix([]byte(read(t, top, "etc/hosts")), []byte("127.0.1.1\tpi\n")) {
-				t.Error("hosts has no line")
-			}
-			wantModes(t, top)
 		})
 	}
+}
+
+// TestPersonaliseHostile: a customer's tree holds traps at every place that
+// is written.
+func TestPersonaliseHostile(t *testing.T) {
+	springTraps(t, func(t *testing.T, top string) {
+		if err := Personalise(top, Person{Hostname: "pi", AuthorizedKeys: []string{ed25519Key}}); err != nil {
+			t.Fatal(err)
+		}
+		for name, want := range map[string]string{
+			"etc/hostname": "pi\n", "root/.ssh/authorized_keys": ed25519Key + "\n",
+		} {
+			if got := read(t, top, name); got != want {
+				t.Errorf("%s: %q", name, got)
+			}
+		}
+		if !bytes.HasSuffix([]byte(read(t, top, "etc/hosts")), []byte("127.0.1.1\tpi\n")) {
+			t.Error("hosts has no line")
+		}
+		wantModes(t, top)
+	})
 }
 
 func TestPersonaliseInvalid(t *testing.T) {

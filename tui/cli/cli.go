@@ -212,6 +212,14 @@ var hints = []struct {
 	{engine.ErrStale, "look again and repeat it: picloud pi show NAME"},
 	{engine.ErrNotAllowed, "have an admin give you the role"},
 	{engine.ErrGuard, "repeat it: what it needs has changed, --dry-run tells"},
+	{engine.ErrNoneFree, "picloud pi list tells what is free; another --model or --memory may be"},
+	{engine.ErrProvisioning, "picloud job list tells how far it is"},
+	{engine.ErrAccountInUse, "picloud server list, and picloud server release SERVER"},
+	{engine.ErrNoSuchAccount, "picloud account list"},
+	{engine.ErrNoSuchServer, "picloud server list"},
+	{engine.ErrNoSuchKey, "picloud apikey list"},
+	{engine.ErrNoSuchWebhook, "picloud webhook list"},
+	{engine.ErrNoSuchOperator, "picloud operator list"},
 	{engine.ErrStopped, "the service is stopping; repeat it when it is back"},
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"picloud/engine"
@@ -56,24 +57,34 @@ func (t *act) ask(now *engine.Snapshot) error {
 		fmt.Fprintf(t.err, "takes away: %s\n", t.verb.Loses)
 	}
 	t.tellLeft(now)
-	want := "y"
+	want := ""
 	if t.guard.Kind == engine.GuardName {
 		want = t.text()
-		fmt.Fprintf(t.err, "type %s to do it: ", clean(want))
+	}
+	if err := t.answer(string(t.verb.Name), want); err != nil {
+		return err
+	}
+	t.cmd.Passed, t.cmd.Typed = t.guard.Kind, want
+	return nil
+}
+
+// answer has the person at the terminal say y, or type the text that is wanted;
+// anything else means that nothing is done.
+func (a *app) answer(what, want string) error {
+	accepted := []string{want}
+	if want == "" {
+		accepted = []string{"y", "Y", "yes", "Yes", "YES"}
+		fmt.Fprintf(a.err, "do it? y/N ")
 	} else {
-		fmt.Fprintf(t.err, "do it? y/N ")
+		fmt.Fprintf(a.err, "type %s to do it: ", clean(want))
 	}
-	line, err := t.readLine()
+	line, err := a.readLine()
 	if err != nil {
-		fmt.Fprintln(t.err)
-		return usagef("", "%s: stopped, nothing was done", t.verb.Name)
+		fmt.Fprintln(a.err)
+		return usagef("", "%s: stopped, nothing was done", what)
 	}
-	if answer := strings.TrimSpace(line); answer != want && (want != "y" || !strings.EqualFold(answer, "yes") && answer != "Y") {
-		return usagef("", "%s: %q is not %q, nothing was done", t.verb.Name, clip(answer), clean(want))
-	}
-	t.cmd.Passed = t.guard.Kind
-	if t.guard.Kind == engine.GuardName {
-		t.cmd.Typed = want
+	if answer := strings.TrimSpace(line); !slices.Contains(accepted, answer) {
+		return usagef("", "%s: %q is not %q, nothing was done", what, clip(answer), clean(accepted[0]))
 	}
 	return nil
 }
@@ -82,12 +93,12 @@ var errStopped = errors.New("stopped")
 
 // readLine reads a line from the terminal, byte by byte so that nothing behind
 // it is taken. What is too long is no answer to anything.
-func (t *act) readLine() (string, error) {
+func (a *app) readLine() (string, error) {
 	const longest = 256
 	var line []byte
 	var b [1]byte
 	for {
-		if _, err := io.ReadFull(t.s.Stdin, b[:]); err != nil {
+		if _, err := io.ReadFull(a.s.Stdin, b[:]); err != nil {
 			return "", errStopped
 		}
 		switch c := b[0]; {

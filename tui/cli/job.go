@@ -74,7 +74,10 @@ func (a *app) jobs(now *engine.Snapshot, jobs []engine.JobView) error {
 	if a.json {
 		return a.emit(jobsOut(jobs))
 	}
-	t := table{cols: []column{{title: "JOB", right: true}, {title: "VERB"}, {title: "PI"}, {title: "STATE"}, {title: "STEP", least: 8}, {title: "AGE", right: true}, {title: "BY", rank: 1, least: 4}, {title: "ERROR", least: 30}}}
+	t := table{cols: []column{
+		{title: "JOB", right: true}, {title: "VERB"}, {title: "PI"}, {title: "STATE"}, {title: "STEP", least: 8}, {title: "AGE", right: true},
+		{title: "BY", rank: 2, least: 4}, {title: "SERVER", rank: 3, least: 6}, {title: "OWNER", rank: 4, least: 5}, {title: "WHY", rank: 1, least: 30},
+	}}
 	for i := range jobs {
 		j := &jobs[i]
 		at := j.Since
@@ -89,7 +92,7 @@ func (a *app) jobs(now *engine.Snapshot, jobs []engine.JobView) error {
 		if j.State == engine.JobRunning && j.Percent >= 0 {
 			step += fmt.Sprintf(" %d%%", j.Percent)
 		}
-		t.row(strconv.FormatInt(j.ID, 10), j.Verb, pi, cell{string(j.State), jobLook(j.State)}, step, ago(now.At, at), j.Actor, j.Error)
+		t.row(strconv.FormatInt(j.ID, 10), j.Verb, pi, cell{string(j.State), jobLook(j.State)}, step, ago(now.At, at), j.Actor, j.Server, j.Owner, or(j.Error, j.Waits))
 	}
 	a.print(&t)
 	return nil
@@ -133,6 +136,9 @@ func (a *app) jobShow(ctx context.Context, now *engine.Snapshot, args []string) 
 		g.fact("state", jobProgress(j))
 		if j.State == engine.JobRunning && j.Percent >= 0 {
 			g.fact("step", fmt.Sprintf("%d %% of %s", j.Percent, j.Step))
+		}
+		if j.Server != "" {
+			g.fact("server", j.Server+ofOwner(j.Owner))
 		}
 		g.fact("by", j.Actor)
 		g.fact("since", a.when(j.Since))

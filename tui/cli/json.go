@@ -87,6 +87,8 @@ type piJSON struct {
 	Note        *string        `json:"note" doc:"why it is broken"`
 	Server      *string        `json:"server" doc:"the customer's server on it"`
 	Owner       *string        `json:"owner" doc:"the customer"`
+	Rent        *rentJSON      `json:"rent" doc:"of a server that was ordered"`
+	Free        bool           `json:"free" doc:"an order may have it, unless it is held back as a spare"`
 	Power       string         `json:"power" doc:"off, on, searching (on, but nothing draws any), unknown"`
 	PowerAt     stamp          `json:"power_at" doc:"when the switch last told"`
 	PowerWanted bool           `json:"power_wanted" doc:"what it should be"`
@@ -206,8 +208,11 @@ type jobJSON struct {
 	Verb    string  `json:"verb"`
 	Pi      string  `json:"pi"`
 	To      *string `json:"to" doc:"move: where to"`
+	Server  *string `json:"server" doc:"that it is for"`
+	Owner   *string `json:"owner" doc:"whose that is"`
 	Actor   string  `json:"actor"`
 	State   string  `json:"state" doc:"queued, running, done, failed, cancelled"`
+	Waits   *string `json:"waits" doc:"why it has not begun, if that is known"`
 	Step    string  `json:"step"`
 	StepNo  int     `json:"step_number" doc:"from 1"`
 	Steps   int     `json:"steps"`
@@ -227,21 +232,6 @@ type imageJSON struct {
 	Label string   `json:"label"`
 	Added stamp    `json:"added"`
 	Pis   []string `json:"pis" doc:"whose root was made from it"`
-}
-
-type serversJSON struct {
-	Version int          `json:"version" doc:"1"`
-	Servers []serverJSON `json:"servers"`
-}
-
-type serverJSON struct {
-	Name  string      `json:"name"`
-	Owner *string     `json:"owner"`
-	Pi    string      `json:"pi" doc:"that it is on"`
-	Port  string      `json:"port"`
-	Stage string      `json:"stage"`
-	Image *string     `json:"image"`
-	Root  *volumeJSON `json:"root"`
 }
 
 type spaceJSON struct {
@@ -390,8 +380,8 @@ func null[T comparable](v T) *T {
 
 func jobOut(j *engine.JobView) jobJSON {
 	out := jobJSON{
-		ID: j.ID, Batch: null(j.Batch), Verb: j.Verb, Pi: string(j.Pi), To: null(string(j.To)), Actor: j.Actor, State: string(j.State),
-		Step: j.Step, StepNo: j.StepNo, Steps: j.Steps, Since: stamp{j.Since}, Ended: stamp{j.Ended}, Error: null(j.Error),
+		ID: j.ID, Batch: null(j.Batch), Verb: j.Verb, Pi: string(j.Pi), To: null(string(j.To)), Server: null(j.Server), Owner: null(j.Owner),
+		Actor: j.Actor, State: string(j.State), Waits: null(j.Waits), Step: j.Step, StepNo: j.StepNo, Steps: j.Steps, Since: stamp{j.Since}, Ended: stamp{j.Ended}, Error: null(j.Error),
 	}
 	if j.Percent >= 0 {
 		out.Percent = &j.Percent
@@ -471,7 +461,7 @@ func piOut(p *engine.PiView) piJSON {
 		Name: string(p.Name), Generation: p.Gen, Port: p.Port.String(), Segment: p.Segment.Name, Interface: p.Segment.Interface,
 		Model: null(string(p.Model)), Serial: null(serialText(p.Serial)), MAC: null(p.MAC.String()),
 		Life: string(p.Life), Note: null(p.Note), Server: null(p.Server), Owner: null(p.Owner),
-		Power: powerWord(p.Power), PowerAt: stamp{p.PowerAt}, PowerWanted: p.Wanted, Milliwatts: wattsOut(p), Link: null(p.Link),
+		Rent: rentOut(p), Free: p.Free, Power: powerWord(p.Power), PowerAt: stamp{p.PowerAt}, PowerWanted: p.Wanted, Milliwatts: wattsOut(p), Link: null(p.Link),
 		Stage: p.Stage.String(), StageSince: stamp{p.Since}, LastStage: lastStage(p), Diagnosis: diagnosisOut(p),
 		Image: null(p.Image), Root: volumeOut(p.Root, &p.RootVolume), Former: volumeOut(p.Former, &p.FormerVolume), FormerUntil: stamp{p.FormerUntil},
 		Export: null(p.Export), ExportError: null(p.ExportErr), Rescue: p.Rescue, RescueKeys: keysOut(p.RescueKeys),

@@ -285,67 +285,6 @@ func imagesOut(now *engine.Snapshot, all []engine.Image) imagesJSON {
 	return out
 }
 
-// serverGroup shows what customers have.
-func (a *app) serverGroup() *cobra.Command {
-	g := a.group("server", "the customers' servers, and which Pi each is on", "")
-	g.AddCommand(
-		a.leaf("list", "list the servers", noWords, func(_ context.Context, now *engine.Snapshot, _ []string) error {
-			return a.servers(now, servers(now))
-		}),
-		a.leaf("show SERVER...", "tell of servers and the Pis they are on", serverWords, func(_ context.Context, now *engine.Snapshot, args []string) error {
-			var found []*engine.PiView
-			for _, name := range args {
-				all := servers(now)
-				i := slices.IndexFunc(all, func(p *engine.PiView) bool { return p.Server == name })
-				if i < 0 {
-					return usagef(or(meant(name, serverNames(now)), "picloud server list"), "no Pi has a server %q", clip(name))
-				}
-				found = append(found, all[i])
-			}
-			if a.json {
-				return a.emit(serversOut(found))
-			}
-			for _, p := range found {
-				a.printf("%s\n", clean("server "+p.Server+" of "+or(p.Owner, "nobody told")))
-				a.showPi(now, p)
-			}
-			return nil
-		}),
-	)
-	return g
-}
-
-// servers are the Pis with a server, by its name.
-func servers(now *engine.Snapshot) []*engine.PiView {
-	all := where(now, func(p *engine.PiView) bool { return p.Server != "" })
-	slices.SortFunc(all, func(a, b *engine.PiView) int { return strings.Compare(a.Server, b.Server) })
-	return all
-}
-
-func (a *app) servers(now *engine.Snapshot, all []*engine.PiView) error {
-	if a.json {
-		return a.emit(serversOut(all))
-	}
-	t := table{cols: []column{{title: "SERVER", least: 8}, {title: "OWNER", least: 6}, {title: "PI"}, {title: "PORT", rank: 2}, {title: "STAGE"}, {title: "AGE", right: true, rank: 1}, {title: "IMAGE", rank: 3, least: 8}, {title: "USED", right: true, rank: 4}}}
-	for _, p := range all {
-		used := ""
-		if !p.RootVolume.UseAt.IsZero() {
-			used = bytesOf(p.RootVolume.Use.Used)
-		}
-		t.row(p.Server, p.Owner, string(p.Name), p.Port.String(), stageCell(p), ago(now.At, p.Since), p.Image, used)
-	}
-	a.print(&t)
-	return nil
-}
-
-func serversOut(all []*engine.PiView) serversJSON {
-	out := serversJSON{schemaVersion, make([]serverJSON, len(all))}
-	for i, p := range all {
-		out.Servers[i] = serverJSON{p.Server, null(p.Owner), string(p.Name), p.Port.String(), p.Stage.String(), null(p.Image), volumeOut(p.Root, &p.RootVolume)}
-	}
-	return out
-}
-
 // spaceCommand shows the room that roots take.
 func (a *app) spaceCommand() *cobra.Command {
 	return a.leaf("space", "how much room the roots take", noWords, func(_ context.Context, now *engine.Snapshot, _ []string) error {

@@ -5,8 +5,11 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"picloud/engine/bill"
 )
 
 // objects are what --json prints, by the commands that print it.
@@ -21,6 +24,14 @@ var objects = []struct {
 	{"boot list, boot show", bootsJSON{}},
 	{"image list, image show", imagesJSON{}},
 	{"server list, server show", serversJSON{}},
+	{"order, server release, server keys", serverActJSON{}},
+	{"account list, account show, account add, account close", accountsJSON{}},
+	{"apikey list, apikey revoke", apiKeysJSON{}},
+	{"apikey add", newAPIKeyJSON{}},
+	{"webhook list, webhook remove", webhooksJSON{}},
+	{"webhook add", newWebhookJSON{}},
+	{"webhook log", deliveriesJSON{}},
+	{"bill", bill.StatementJSON{}},
 	{"space", spaceJSON{}},
 	{"rack", rackJSON{}},
 	{"operator list, operator show", operatorsJSON{}},
@@ -82,7 +93,7 @@ func fields(b *strings.Builder, t reflect.Type, later []reflect.Type) []reflect.
 		}
 		line := fmt.Sprintf("  %-22s %-24s %s", f.Tag.Get("json"), name+nullable, f.Tag.Get("doc"))
 		fmt.Fprintln(b, strings.TrimRight(line, " "))
-		if of.Kind() == reflect.Struct && of != reflect.TypeFor[stamp]() {
+		if of.Kind() == reflect.Struct && typeName(of) != "time" {
 			later = append(later, of)
 		}
 	}
@@ -91,8 +102,10 @@ func fields(b *strings.Builder, t reflect.Type, later []reflect.Type) []reflect.
 
 func typeName(t reflect.Type) string {
 	switch {
-	case t == reflect.TypeFor[stamp]():
+	case t == reflect.TypeFor[stamp](), t == reflect.TypeFor[time.Time]():
 		return "time"
+	case t.PkgPath() == reflect.TypeFor[bill.StatementJSON]().PkgPath():
+		return "bill" + strings.TrimSuffix(t.Name(), "JSON")
 	case t.Kind() == reflect.Struct:
 		return strings.TrimSuffix(t.Name(), "JSON")
 	case t.Kind() == reflect.String:

@@ -32,7 +32,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.AddCommand(
 		a.piGroup(), a.switchGroup(), a.jobGroup(), a.bootGroup(), a.imageGroup(), a.serverGroup(),
-		a.operatorGroup(), a.rackCommand(), a.spaceCommand(), a.watchCommand(), a.logCommand(), a.auditCommand(),
+		a.orderCommand(), a.accountGroup(), a.apiKeyGroup(), a.webhookGroup(), a.billCommand(), a.operatorGroup(), a.rackCommand(), a.spaceCommand(), a.watchCommand(), a.logCommand(), a.auditCommand(),
 		a.versionCommand(), a.completionCommand(), jsonTopic(),
 	)
 	root.SetHelpCommand(a.helpCommand(root))
@@ -95,6 +95,7 @@ func subcommands(c *cobra.Command) []string {
 type words struct {
 	least, most int // most -1 = any number
 	of          func(s *engine.Snapshot) []string
+	first       int // how many of them are of; 0 = all
 }
 
 var (
@@ -128,7 +129,7 @@ func (a *app) leaf(use, short string, w words, run runner) *cobra.Command {
 		return asProblem(run(cmd.Context(), now, args))
 	}
 	c.ValidArgsFunction = func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
-		if w.of == nil || a.v == nil || w.most >= 0 && len(args) >= w.most {
+		if w.of == nil || a.v == nil || w.most >= 0 && len(args) >= w.most || w.first > 0 && len(args) >= w.first {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		return beginning(w.of(a.v.Snapshot()), begun, args), cobra.ShellCompDirectiveNoFileComp

@@ -142,7 +142,7 @@ func jobProgress(j *engine.JobView) string {
 	case engine.JobCancelled:
 		return "cancelled" + took + because(j.Error)
 	case engine.JobQueued:
-		return "waits for its turn"
+		return "waits for its turn" + because(j.Waits)
 	}
 	return stepText(j)
 }

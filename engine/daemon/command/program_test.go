@@ -98,6 +98,9 @@ func TestKeysAreReadHere(t *testing.T) {
 		{[]string{"operator", "add", "alice", "--key", "ssh-ed25519 AAAA"}, "operator add alice --key ssh-ed25519 AAAA"},
 		{[]string{"operator", "add", "alice", "--key", private}, ""},
 		{[]string{"operator", "add", "alice", "--key", dir}, ""},
+		{[]string{"order", "acme", "--key", pub}, "order acme --key ssh-ed25519 AAAA alice\n"},
+		{[]string{"--json", "server", "keys", "web1", "--key=" + pub}, "--json server keys web1 --key=ssh-ed25519 AAAA alice\n"},
+		{[]string{"server", "keys", "web1", "--key", private}, ""},
 		{[]string{"pi", "list", "--key", private}, "pi list --key " + private},
 	} {
 		got, err := withKeys(c.args)

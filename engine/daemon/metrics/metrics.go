@@ -19,6 +19,7 @@ type Metrics struct {
 	boots    *bootCounters
 	jobs     *jobCounters
 	store    *storeCounters
+	webhooks *prometheus.CounterVec
 }
 
 // New makes the metrics of a service of that version.
@@ -30,6 +31,7 @@ func New(version string) *Metrics {
 	fromZero(m.seen, observationKinds...)
 	m.dhcp, m.tftp = newDHCPCounters(), newTFTPCounters()
 	m.boots, m.jobs, m.store = newBootCounters(), newJobCounters(), newStoreCounters()
+	m.webhooks = newWebhookCounter()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "picloud_build_info", Help: "Which picloud runs; always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision(), "goversion": runtime.Version()},
@@ -40,7 +42,7 @@ func New(version string) *Metrics {
 		m.tftp.requests, m.tftp.bytes, m.tftp.errors,
 		m.boots.started, m.boots.ended, m.boots.stalled, m.boots.seconds,
 		m.jobs.ended, m.jobs.seconds,
-		m.store.seconds, m.store.errors,
+		m.store.seconds, m.store.errors, m.webhooks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

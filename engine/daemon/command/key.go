@@ -3,14 +3,19 @@ package command
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 )
+
+// keyed are the commands that take --key.
+var keyed = []string{"operator", "order", "server"}
 
 // withKeys puts what the files of --key hold in the place of their names, for
 // the service reads no files of those who ask it. What names no file is sent
 // as it is: a key's own line.
 func withKeys(args []string) ([]string, error) {
-	if len(args) == 0 || args[0] != "operator" {
+	noun := slices.IndexFunc(args, func(a string) bool { return !strings.HasPrefix(a, "-") })
+	if noun < 0 || !slices.Contains(keyed, args[noun]) {
 		return args, nil
 	}
 	const flag = "--key"
