@@ -275,10 +275,26 @@ func (r *rack) checkLimits(now time.Time) {
 // for.
 func (r *rack) limit(p *piState, s Stage) time.Duration {
 	limits := &r.e.cfg.Limits
+	if s == StagePower && p.interrupted() {
+		return limits[s] / interruptedPart
+	}
 	if s == StageKernel && p.Rescue && limits[StageKernel] > 0 {
 		return limits[StageKernel] + limits[StageRoot]
 	}
 	return limits[s]
+}
+
+// interruptedPart is the part of the limit that a Pi may be silent whose boot was
+// interrupted by a restart of the service. A boot ROM asks again within seconds,
+// or has given up for good; its job starts it once more, and one that was on its
+// way after all has lost nothing but that time.
+const interruptedPart = 5
+
+// interrupted tells whether nothing was heard of the Pi since a restart of the
+// service that came into the boot of its job.
+func (p *piState) interrupted() bool {
+	j := p.job
+	return j != nil && j.resumed && p.running && j.here() == p && j.Steps[min(j.Step, len(j.Steps)-1)].Name == stepBoot
 }
 
 // checkOff stalls a Pi that should be on and is off, with no job that would

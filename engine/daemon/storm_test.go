@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -37,8 +38,8 @@ const (
 	stormOrders   = 1000
 	stormAccounts = 10
 	stormSpeed    = 20
-	stormKill     = 6 * time.Second
-	stormLooks    = 2000 // a second, wanted
+	stormKill     = 3 * time.Second // at least, and at most three times that
+	stormLooks    = 2000            // a second, wanted
 	stormLookers  = 16
 	stormEnd      = 12 * time.Minute
 )
@@ -202,7 +203,7 @@ func (s *storm) killAgainAndAgain(ctx context.Context) {
 			s.t.Logf("%s: it answers after %s", time.Since(s.begun).Round(time.Second), time.Since(begun).Round(time.Millisecond))
 		}
 		select {
-		case <-time.After(stormKill):
+		case <-time.After(stormKill + rand.N(2*stormKill)):
 		case <-ctx.Done():
 			return
 		}
@@ -356,8 +357,8 @@ func (s *storm) awaitLive(ctx context.Context, names []string) int {
 	return len(names) - len(waiting)
 }
 
-// looks are the times that looking at a server took.
-type looks struct {
+// lookTimes are the times that looking at a server took.
+type lookTimes struct {
 	mu     sync.Mutex
 	took   []time.Duration
 	failed int
@@ -365,8 +366,8 @@ type looks struct {
 }
 
 // look has customers look at their servers, so many times a second in all.
-func (s *storm) look(ctx context.Context) *looks {
-	l := &looks{begun: time.Now()}
+func (s *storm) look(ctx context.Context) *lookTimes {
+	l := &lookTimes{begun: time.Now()}
 	pace := time.Second * stormLookers / stormLooks
 	for n := range stormLookers {
 		go func() {
@@ -388,7 +389,7 @@ func (s *storm) look(ctx context.Context) *looks {
 	return l
 }
 
-func (l *looks) add(took time.Duration, ok bool) {
+func (l *lookTimes) add(took time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !ok {
@@ -398,7 +399,7 @@ func (l *looks) add(took time.Duration, ok bool) {
 	l.took = append(l.took, took)
 }
 
-func (l *looks) report(t *testing.T) {
+func (l *lookTimes) report(t *testing.T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	slices.Sort(l.took)
