@@ -34,7 +34,7 @@ import (
 var e2eNeeds = []struct{ program, from string }{
 	{"mmdebstrap", "mmdebstrap"}, {"ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs"},
 	{"rpcbind", "rpcbind"}, {"dbus-daemon", "dbus"}, {"ssh", "openssh-client"}, {"ip", "iproute2"},
-	{"unshare", "util-linux"}, {"mkfs.btrfs", "btrfs-progs"}, {"apt-get", "apt"},
+	{"unshare", "util-linux"}, {"mkfs.btrfs", "btrfs-progs"}, {"apt-get", "apt"}, {"curl", "curl"},
 	{"tar", "tar"}, {"mke2fs", "e2fsprogs"}, {"mkfs.vfat", "dosfstools"}, {"mcopy", "mtools"}, {"sfdisk", "fdisk"}, {"xz", "xz-utils"},
 }
 
@@ -157,6 +157,7 @@ type site struct {
 	addr    map[string]netip.Addr
 	serial  map[string]*console
 	served  *service
+	address string // public, of the server
 }
 
 // rackPis is so many that the mixture of a rack has two alike.
@@ -287,6 +288,7 @@ func (s *site) configure(rack *sim.Rack) {
 		Name: e2eServer, Owner: "customer 1", Pi: engine.PiName(s.pis[0]), Keys: []string{s.public},
 		Address: netip.MustParsePrefix(e2eAddress), Gateway: netip.MustParseAddr("fe80::1"),
 	}}
+	s.address = e2eAddress
 	cfg.Console.Socket = s.file("picloud.sock")
 	writeCredentials(s.t, s.dir, cfg)
 	s.cfg = cfg
@@ -406,6 +408,7 @@ func (s *site) settled(name string) {
 // shown is what a script reads of a Pi.
 type shown struct {
 	Stage   string          `json:"stage"`
+	Life    string          `json:"life"`
 	Rescue  bool            `json:"rescue"`
 	Job     json.RawMessage `json:"job"`
 	Rescuer []shownKey      `json:"rescue_ssh_host_keys"`
@@ -454,7 +457,7 @@ cat /root/.ssh/authorized_keys
 		"^" + e2eServer + "$",
 		`^nfs +rw,`,
 		regexp.QuoteMeta("inet " + s.addr[name].String() + "/30 "),
-		regexp.QuoteMeta("inet6 " + e2eAddress + " "),
+		regexp.QuoteMeta("inet6 " + s.address + " "),
 		"^default via fe80::1 dev eth0 ",
 		"^nameserver 2001:db8::64$",
 		"^/usr/share/zoneinfo/Europe/London$",
@@ -466,7 +469,7 @@ cat /root/.ssh/authorized_keys
 		}
 	}
 	told := s.show(name).Root.HostKeys
-	public := netip.MustParsePrefix(e2eAddress).Addr().String()
+	public := netip.MustParsePrefix(s.address).Addr().String()
 	if by4, by6 := s.hostKey(s.addr[name].String(), told), s.hostKey(public, told); by4 != by6 {
 		s.t.Errorf("%s answers at its own address with %s, at its public one with %s", name, by4, by6)
 	}
