@@ -31,7 +31,7 @@ type Config struct {
 	Staff func()
 	// Served is told how a command on a server was answered, by the engine's own
 	// goroutine: it must not block. May be nil.
-	Served func(verb ServerVerb, err error)
+	Served func(verb ServerVerb, res ServerResult, err error)
 	// Beat is told that Run's loop has come round and done its work, several times
 	// a second and first after the roots are exported, by the engine's own
 	// goroutine: it must not block. May be nil.

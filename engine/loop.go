@@ -54,7 +54,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		case req := <-e.serves:
 			result, err := r.serve(req.value)
 			if e.cfg.Served != nil {
-				e.cfg.Served(req.value.Verb, err)
+				e.cfg.Served(req.value.Verb, result, err)
 			}
 			r.settle(ctx)
 			req.reply <- answer[ServerResult]{result, err}

@@ -22,6 +22,14 @@ const (
 	NoticeReleased  NoticeKind = "server.released"
 )
 
+// NoticeKinds are all of them.
+func NoticeKinds() []NoticeKind { return append([]NoticeKind(nil), noticeKinds...) }
+
+var noticeKinds = []NoticeKind{
+	NoticeOrdered, NoticeBooting, NoticeLive, NoticeFailed, NoticeUp, NoticeDown, NoticeStalled, NoticeReimaged, NoticeMoved,
+	NoticeResized, NoticeKeys, NoticeReleasing, NoticeReleased,
+}
+
 // Notice is something that happened to a server, for its owner: sent to
 // webhooks and to whoever listens, in the order of ID.
 type Notice struct {

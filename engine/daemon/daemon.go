@@ -217,7 +217,7 @@ func (d *Daemon) openEngine(ctx context.Context) error {
 		Layout: layout, Inventory: d.metrics.Inventory(d.store), Power: d.switches, Roots: d.roots,
 		Guards: cfg.Guards(), Limits: cfg.Limits(), Hold: cfg.Boot.Hold,
 		Starting: cfg.Boot.Starting, Failures: cfg.Boot.Failures, Keep: cfg.Volumes.Keep(),
-		Stage: d.stage, Staff: d.staff.ring, Beat: d.opts.Beat, Log: d.opts.Log,
+		Stage: d.stage, Served: d.metrics.Served, Staff: d.staff.ring, Beat: d.opts.Beat, Log: d.opts.Log,
 	})
 	return err
 }

@@ -43,6 +43,7 @@ func (d *Daemon) monitored() metrics.Source {
 	return metrics.Source{
 		Snapshot: d.engine.Snapshot, Turned: d.engine.Turned, Published: d.engine.Published(),
 		Sessions: d.entrance.sessions, Backup: d.newestBackup,
+		Accounts: d.engine.Accounts, Rules: d.engine.Rules,
 	}
 }
 

@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,14 +13,15 @@ import (
 	"testing"
 	"time"
 
+	"picloud/engine"
 	"picloud/engine/daemon"
 	"picloud/engine/daemon/demo"
 	"picloud/hw/sim"
 )
 
-// monitored is a service of a few simulated Pis; it ends with the test. It
-// returns where monitoring asks.
-func monitored(t *testing.T, pis int) (url string) {
+// monitored is a service of a few simulated Pis; it ends with the test. url is
+// where monitoring asks.
+func monitored(t *testing.T, pis int) (d *daemon.Daemon, url string) {
 	t.Helper()
 	const speed = 20
 	rack, err := sim.New(sim.Config{Seed: 3, Pis: pis, Speed: speed})
@@ -34,7 +36,8 @@ func monitored(t *testing.T, pis int) (url string) {
 	cfg := demo.Configure(rack.Inventory(), filepath.Join(dir, "state"), speed, client)
 	cfg.Console.Socket = filepath.Join(dir, "socket")
 	cfg.HTTP.Listen = netip.MustParseAddrPort(fmt.Sprintf("127.0.0.1:%d", freePort(t)))
-	d, err := daemon.Open(t.Context(), daemon.Options{
+	cfg.API.Listen = netip.MustParseAddrPort(fmt.Sprintf("127.0.0.1:%d", freePort(t)))
+	d, err = daemon.Open(t.Context(), daemon.Options{
 		Config: cfg, Speed: speed, Volatile: true, Door: true, Version: "1.2.3", Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -58,7 +61,7 @@ func monitored(t *testing.T, pis int) (url string) {
 			}
 		}
 	})
-	return "http://" + cfg.HTTP.Listen.String()
+	return d, "http://" + cfg.HTTP.Listen.String()
 }
 
 func ask(t *testing.T, url string) (int, string) {
@@ -82,7 +85,7 @@ func ask(t *testing.T, url string) (int, string) {
 // Simulated Pis boot, and monitoring is told so.
 func TestMonitoring(t *testing.T) {
 	const pis = 3
-	url := monitored(t, pis)
+	d, url := monitored(t, pis)
 	text := ""
 	up := fmt.Sprintf("picloud_pis{stage=\"up\"} %d\n", pis)
 	for end := time.Now().Add(60 * time.Second); !strings.Contains(text, up); time.Sleep(200 * time.Millisecond) {
@@ -91,8 +94,19 @@ func TestMonitoring(t *testing.T) {
 		}
 		_, text = ask(t, url+"/metrics")
 	}
+	if code, body := ask(t, d.APIURL()+"/docs"); code != http.StatusOK {
+		t.Errorf("the API: %d\n%s", code, body)
+	}
+	_, err := d.Engine().Serve(t.Context(), engine.ServerCommand{
+		Verb: engine.ServerOrder, Actor: engine.Actor{Name: "test", Role: engine.RoleOperator}, Account: "nobody",
+	})
+	if !errors.Is(err, engine.ErrNoSuchAccount) {
+		t.Error(err)
+	}
 	_, text = ask(t, url+"/metrics")
 	for _, want := range []string{
+		"picloud_api_requests_total{code=\"200\",route=\"GET /docs\"} 1\n", "picloud_orders_total{result=\"account\"} 1\n",
+		"picloud_servers{state=\"live\"} 0\n", "picloud_accounts{state=\"open\"} 0\n",
 		fmt.Sprintf("picloud_boots_ended_total{result=\"up\"} %d\n", pis),
 		fmt.Sprintf("picloud_boot_seconds_count %d\n", pis),
 		fmt.Sprintf("picloud_jobs_ended_total{result=\"done\",verb=\"deploy\"} %d\n", pis),

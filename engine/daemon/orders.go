@@ -26,7 +26,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	d.orders.api, err = api.New(api.Config{
 		Desk: d.engine, Deliveries: d.store.Deliveries, Secret: secret,
 		Base: cfg.API.Base, URL: cfg.API.URL, Location: cfg.API.Location, Domain: cfg.API.Domain,
-		Version: d.opts.Version, Log: d.opts.Log,
+		Version: d.opts.Version, Answered: d.metrics.Answered, Log: d.opts.Log,
 	})
 	if err != nil {
 		return err

@@ -50,7 +50,12 @@ type Config struct {
 	Pis int
 	// Speed divides the times of firmware and switches; 1, real time, if 0.
 	Speed float64
-	// Faults is how many Pis have which fault (see [Faults]), each at most one.
+	// New is how many of the Pis, the last ones, have boards that the inventory knows
+	// nothing of.
+	New int
+	// Faults is how many Pis have which fault (see [Faults]), each at most one. Those
+	// that an examination finds (see [ExamFaults]) are of new Pis, the others are
+	// not.
 	Faults map[string]int
 	Ports  Ports
 	// BaseNet is the first address of the first segment, 127.64.0.0 if not valid.
@@ -126,6 +131,8 @@ func (c *Config) check() error {
 	switch {
 	case c.Pis < 1 || c.Pis > MaxPis:
 		return fmt.Errorf("sim: new: %w: %d Pis, want 1 to %d", ErrConfig, c.Pis, MaxPis)
+	case c.New < 0 || c.New > c.Pis:
+		return fmt.Errorf("sim: new: %w: %d of %d Pis are new", ErrConfig, c.New, c.Pis)
 	case c.PortsPerSwitch < 1 || c.PortsPerSwitch > poeswitch.MaxPorts || c.Switches < 1 || c.Switches > MaxPis:
 		return fmt.Errorf("sim: new: %w: %d switches of %d ports, want at least 1 of 1 to %d", ErrConfig, c.Switches, c.PortsPerSwitch, poeswitch.MaxPorts)
 	case !(c.Speed >= 0.1 && c.Speed <= 1000):
@@ -155,13 +162,21 @@ func (c *Config) checkFaults() error {
 	return nil
 }
 
-// Faults returns every fault that a Pi can have.
+// Faults returns every fault that keeps a Pi from coming up.
 func Faults() []pi.Fault { return pi.Faults() }
 
+// ExamFaults returns every fault that an examination finds.
+func ExamFaults() []pi.Fault { return pi.ExamFaults() }
+
 // FaultNames returns the names of the faults, in the order of [Faults].
-func FaultNames() []string {
+func FaultNames() []string { return namesOf(pi.Faults()) }
+
+// ExamFaultNames returns those of [ExamFaults].
+func ExamFaultNames() []string { return namesOf(pi.ExamFaults()) }
+
+func namesOf(list []pi.Fault) []string {
 	var names []string
-	for _, f := range pi.Faults() {
+	for _, f := range list {
 		names = append(names, f.Name)
 	}
 	return names

@@ -22,12 +22,12 @@ var (
 // dealFaults gives the faults to Pis at random. Faults that few families can have
 // are dealt first.
 func (r *Rack) dealFaults(rng *rand.Rand) error {
-	list := pi.Faults()
+	list := append(pi.Faults(), pi.ExamFaults()...)
 	slices.SortStableFunc(list, func(a, b pi.Fault) int { return len(a.Families) - len(b.Families) })
 	for _, f := range list {
 		fit := make([]*unit, 0, len(r.units))
 		for _, u := range r.units {
-			if u.fault == "" && f.Fits(u.board.Family) {
+			if u.fault == "" && f.Fits(u.board.Family) && u.fresh == (f.Place == pi.InExam) {
 				fit = append(fit, u)
 			}
 		}

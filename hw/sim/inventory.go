@@ -31,7 +31,8 @@ type Switch struct {
 
 // Pi is a Pi of the inventory.
 type Pi struct {
-	Name     string // such as "a3-001"
+	Name string // such as "a3-001"
+	// The board's own data are zero for a new one.
 	Model    string // "3B", "3B+", "4B" or "5"
 	Revision uint32
 	Serial   uint32 // low half

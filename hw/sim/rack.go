@@ -42,6 +42,7 @@ type unit struct {
 	port  *switchPort
 	seed  uint64
 	fault string
+	fresh bool // the inventory does not know its board
 	pi    *pi.Pi
 }
 
@@ -139,7 +140,7 @@ func (r *Rack) plugIn(rng *rand.Rand) error {
 		}
 		sw, n := r.switches[ports[i]/r.cfg.PortsPerSwitch], ports[i]%r.cfg.PortsPerSwitch+1
 		u := &unit{
-			board: board, seed: rng.Uint64(),
+			board: board, seed: rng.Uint64(), fresh: i >= r.cfg.Pis-r.cfg.New,
 			wire: Wire{Index: i, Name: fmt.Sprintf("%s-%03d", r.cfg.Name, i+1), Ports: r.cfg.Ports},
 			port: &switchPort{sw: sw.Switch, n: n, log: r.cfg.Log.With("switch", sw.name)},
 		}
@@ -171,7 +172,10 @@ func (u *unit) label(sw string, rented bool, rng *rand.Rand) Pi {
 		Serial: u.board.Serial, MAC: [6]byte(u.board.MAC), MemoryMB: u.board.MemoryMB(),
 		Switch: sw, Port: u.port.n, Server: u.wire.Server, Addr: u.wire.Addr,
 	}
-	if rented {
+	switch {
+	case u.fresh:
+		p.Model, p.Revision, p.Serial, p.MAC, p.MemoryMB = "", 0, 0, [6]byte{}, 0
+	case rented:
 		rent(&p, rng)
 	}
 	return p
@@ -207,12 +211,35 @@ func (r *Rack) build() error {
 		if err != nil {
 			return fmt.Errorf("sim: %w", err)
 		}
-		err = u.port.sw.Attach(u.port.n, poeswitch.Device{
-			Class: pi.PoEClass(u.board.Family), Milliwatts: u.port.milliwatts, MAC: u.board.MAC,
-		})
-		if err != nil {
+		if err := u.plugIn(); err != nil {
 			return fmt.Errorf("sim: %w", err)
 		}
+	}
+	return nil
+}
+
+func (u *unit) plugIn() error {
+	return u.port.sw.Attach(u.port.n, poeswitch.Device{
+		Class: pi.PoEClass(u.board.Family), Milliwatts: u.port.milliwatts, MAC: u.board.MAC,
+	})
+}
+
+// Plug pulls a Pi's plug, or puts it in again. SetPorts puts them all in. The error
+// wraps [ErrNoPi].
+func (r *Rack) Plug(name string, in bool) error {
+	u, err := r.unit(name)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in {
+		err = u.plugIn()
+	} else {
+		err = u.port.sw.Detach(u.port.n)
+	}
+	if err != nil {
+		return fmt.Errorf("sim: plug of %s: %w", name, err)
 	}
 	return nil
 }

@@ -133,6 +133,73 @@ func TestFaultsAreDealt(t *testing.T) {
 	}
 }
 
+// New Pis are in the inventory by their place alone, and they have the faults that
+// an examination finds.
+func TestNewPis(t *testing.T) {
+	r := newRack(t, sim.Config{Pis: 12, New: 3, Rented: 1, Faults: map[string]int{pi.BadMemory: 1, pi.TooHot: 1, pi.NoSSH: 9}})
+	got := map[string]int{}
+	for i, p := range r.Inventory().Pis {
+		u, err := r.Pi(p.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh := i >= 9
+		if known := p.MAC == [6]byte(u.Board().MAC) && p.Serial == u.Board().Serial && p.Model != "" && p.MemoryMB != 0 && p.Customer != ""; known == fresh {
+			t.Errorf("new %t: %+v", fresh, p)
+		}
+		if fresh && (p.MAC != [6]byte{} || p.Serial != 0 || p.Model != "" || p.Switch == "" || p.Customer != "") {
+			t.Errorf("new: %+v", p)
+		}
+		if u.Fault() == pi.NoSSH == fresh {
+			t.Errorf("new %t: fault %s", fresh, u.Fault())
+		}
+		got[u.Fault()]++
+	}
+	if got[pi.BadMemory] != 1 || got[pi.TooHot] != 1 || got[pi.NoSSH] != 9 {
+		t.Errorf("faults %v", got)
+	}
+	for _, cfg := range []sim.Config{
+		{Pis: 2, New: 3}, {Pis: 2, New: -1}, {Pis: 3, New: 1, Faults: map[string]int{pi.BadMemory: 2}}, {Pis: 3, New: 2, Faults: map[string]int{pi.NoSSH: 2}},
+	} {
+		if _, err := sim.New(cfg); !errors.Is(err, sim.ErrConfig) {
+			t.Errorf("%+v: %v", cfg, err)
+		}
+	}
+}
+
+func TestPlug(t *testing.T) {
+	r := newRack(t, sim.Config{
+		Pis: 1, Speed: 100, PoweredOn: true, BaseNet: netip.MustParseAddr("127.78.0.0"), Ports: sim.Ports{DHCPServer: 40067, DHCPClient: 40068},
+	})
+	name := r.Inventory().Pis[0].Name
+	u, err := r.Pi(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, in := range []bool{true, false, true} {
+		if err := r.Plug(name, in); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(20 * time.Second); (u.State().Stage != pi.StageOff) != in; time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("plug %t: %+v", in, u.State())
+			}
+		}
+	}
+	if err := r.Plug("x", true); !errors.Is(err, sim.ErrNoPi) {
+		t.Errorf("a plug that is not there: %v", err)
+	}
+}
+
 func TestSetFault(t *testing.T) {
 	r := newRack(t, sim.Config{})
 	pis := r.Inventory().Pis

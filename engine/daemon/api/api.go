@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -34,7 +35,10 @@ type Config struct {
 	// Domain is what servers' names are below, "" = nothing.
 	Domain  string
 	Version string
-	Log     *slog.Logger // nil discards
+	// Answered is told of every request: the pattern of its route, "" = there is
+	// none, the status, and how long it took. Many may call it at once. May be nil.
+	Answered func(route string, status int, took time.Duration)
+	Log      *slog.Logger // nil discards
 }
 
 // SecretLen is how long Config.Secret is at least, in bytes.

@@ -20,7 +20,7 @@ var safety = map[string]string{
 }
 
 // Handler answers every request of the API.
-func (a *API) Handler() http.Handler { return http.HandlerFunc(a.handle) }
+func (a *API) Handler() http.Handler { return http.HandlerFunc(a.count) }
 
 func (a *API) handle(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()

@@ -60,7 +60,9 @@ func (p *Program) demoCommand() *cobra.Command {
 	f.IntVar(&o.Pis, "pis", demo.DefaultPis, "how many Pis")
 	f.Float64Var(&o.Speed, "speed", demo.DefaultSpeed, "how many times faster than real firmware and switches are")
 	f.StringVar(&o.State, "state", "", "keep the database and the roots in this `folder` (default: a temporary one)")
-	f.Var(faults(o.Faults), "fault", "give COUNT Pis a fault: "+strings.Join(demo.FaultNames(), " "))
+	f.IntVar(&o.New, "new", 0, "so many of the Pis have boards that nobody has typed in: they are examined first")
+	f.Var(faults(o.Faults), "fault", "give COUNT Pis a fault: "+strings.Join(demo.FaultNames(), " ")+
+		"; or COUNT of the new ones, for the examination to find: "+strings.Join(demo.ExamFaultNames(), " "))
 	cli.Values(c, "fault", demo.FaultNames())
 	f.BoolVar(&o.headless, "headless", false, "no screen: print every change of a stage")
 	f.BoolVar(&o.json, "json", false, "with --headless: one JSON object a line")

@@ -4,6 +4,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,8 @@ type Options struct {
 	Seed   uint64
 	Pis    int
 	Speed  float64        // of the firmware and the switches, 1 = real
-	Faults map[string]int // how many Pis get which fault
+	New    int            // so many of the Pis have boards that nobody has typed in
+	Faults map[string]int // how many Pis get which fault; those of an examination go to new ones
 	State  string         // where the store and the roots are kept; "" = a temporary folder
 	API    netip.AddrPort // where servers can be ordered; zero = nowhere
 	Stage  func(engine.StageChange)
@@ -49,7 +51,7 @@ func (o Options) check() error {
 	case !(o.Speed > 0 && o.Speed <= 1000):
 		return fmt.Errorf("%w: speed %v, want above 0 and at most 1000", ErrOptions, o.Speed)
 	}
-	known := FaultNames()
+	known := append(FaultNames(), ExamFaultNames()...)
 	for name := range o.Faults {
 		if !slices.Contains(known, name) {
 			return fmt.Errorf("%w: no fault is called %q (there are %s)", ErrOptions, name, strings.Join(known, ", "))
@@ -89,7 +91,7 @@ func Open(ctx context.Context, o Options) (_ *Demo, err error) {
 	if err := sameSeed(state, o.Seed); err != nil {
 		return nil, err
 	}
-	d.rack, err = sim.New(sim.Config{Seed: o.Seed, Pis: o.Pis, Speed: o.Speed, Faults: o.Faults, Log: o.Log})
+	d.rack, err = sim.New(sim.Config{Seed: o.Seed, Pis: o.Pis, New: o.New, Speed: o.Speed, Faults: o.Faults, Log: o.Log})
 	if errors.Is(err, sim.ErrConfig) {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
@@ -165,10 +167,11 @@ func (d *Demo) Close() {
 	}
 }
 
-// ClientPorts are the ports that the simulated Pis use at their own addresses.
-type ClientPorts struct{ DHCP, SSH uint16 }
+// ClientPorts are the ports that the simulated Pis use at their own addresses, and
+// the one that they report to at the server's.
+type ClientPorts struct{ DHCP, SSH, Report uint16 }
 
-// FreePorts finds two ports that nothing holds now.
+// FreePorts finds ports that nothing holds now.
 func FreePorts(ctx context.Context) (ClientPorts, error) {
 	var lc net.ListenConfig
 	udp, err := lc.ListenPacket(ctx, "udp4", "127.0.0.1:0")
@@ -181,8 +184,14 @@ func FreePorts(ctx context.Context) (ClientPorts, error) {
 		return ClientPorts{}, err
 	}
 	defer tcp.Close()
+	report, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return ClientPorts{}, err
+	}
+	defer report.Close()
 	return ClientPorts{
 		DHCP: uint16(udp.LocalAddr().(*net.UDPAddr).Port), SSH: uint16(tcp.Addr().(*net.TCPAddr).Port),
+		Report: uint16(report.Addr().(*net.TCPAddr).Port),
 	}, nil
 }
 
@@ -204,6 +213,7 @@ func Configure(inv sim.Inventory, state string, speed float64, client ClientPort
 	c.Images = []config.Image{{Name: config.BuiltinImage, Label: "picloud's built-in demo image"}}
 	c.Orders.Disk, c.Orders.Pool, c.Orders.SSHPorts = 50, netip.MustParsePrefix("2001:db8::/64"), 5099
 	c.Plans = []config.Plan{{Model: 3, Month: 625}, {Model: 4, Month: 900}, {Model: 5, Month: 1250}}
+	c.Exam = config.Exam{Port: cmp.Or(int(client.Report), c.Exam.Port), Burn: hasten(c.Exam.Burn, time.Second)}
 	for _, s := range inv.Switches {
 		sw := config.DefaultSwitch()
 		sw.Name, sw.Address, sw.Ports = s.Name, s.Addr, s.Ports
@@ -213,6 +223,9 @@ func Configure(inv sim.Inventory, state string, speed float64, client ClientPort
 		c.Switches = append(c.Switches, sw)
 	}
 	for _, p := range inv.Pis {
+		if p.MAC == [6]byte{} { // nobody has typed its board in: it is examined
+			c.Orders.Examine, c.Orders.ExamImage = true, config.BuiltinImage
+		}
 		c.Segments = append(c.Segments, config.Segment{
 			Name: p.Name, Interface: "lo", Address: netip.PrefixFrom(p.Server, 30), PiAddress: p.Addr,
 			Switch: p.Switch, Port: p.Port, Power: true,
@@ -233,5 +246,8 @@ const (
 	DefaultSpeed = 4
 )
 
-// FaultNames are the faults that a simulated Pi can have.
+// FaultNames are the faults that keep a simulated Pi from coming up.
 func FaultNames() []string { return sim.FaultNames() }
+
+// ExamFaultNames are the faults that the examination of a new one finds.
+func ExamFaultNames() []string { return sim.ExamFaultNames() }

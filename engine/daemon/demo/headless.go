@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type Summary struct {
 	Pis     int     `json:"pis"`
 	Up      int     `json:"up"`
 	Stalled int     `json:"stalled"`
+	Broken  int     `json:"broken,omitempty"` // and off
 	Seconds float64 `json:"seconds"`
 }
 
@@ -43,9 +45,20 @@ type line struct {
 	Hint     string    `json:"hint,omitempty"`  // and what to do
 }
 
-var errOver = errors.New("every Pi is up or stalled")
+// verdict is why a Pi is broken.
+type verdict struct {
+	Pi   string `json:"pi"`
+	Life string `json:"life"`
+	Note string `json:"note"`
+}
 
-// Run boots the rack until every Pi is up or stalled, or the time is over.
+var errOver = errors.New("every Pi is up, stalled or broken")
+
+// settleEvery is how often it is looked whether all is settled that no change of a
+// stage tells.
+const settleEvery = 250 * time.Millisecond
+
+// Run boots the rack until every Pi is up, stalled or broken, or the time is over.
 func (h Headless) Run(ctx context.Context) (Summary, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -64,7 +77,7 @@ func (h Headless) Run(ctx context.Context) (Summary, error) {
 	start := time.Now()
 	var writing sync.WaitGroup
 	var writeErr error
-	writing.Go(func() { writeErr = h.write(ctx, log, pis, cancel) })
+	writing.Go(func() { writeErr = h.write(ctx, d.Engine(), log, cancel) })
 	err = d.Run(ctx)
 	cancel(err)
 	writing.Wait()
@@ -72,9 +85,14 @@ func (h Headless) Run(ctx context.Context) (Summary, error) {
 		writeErr = h.writeAll(log) // what came while the rack stopped: the summary counts it
 	}
 	s := log.summary()
+	broken := brokenOf(d.Engine().Snapshot())
+	s.Broken = len(broken)
 	s.Pis, s.Seconds = pis, time.Since(start).Round(time.Millisecond).Seconds()
 	if err == nil {
 		err = writeErr
+	}
+	if err == nil {
+		err = h.writeBroken(broken)
 	}
 	if err == nil {
 		err = h.writeSummary(s)
@@ -83,17 +101,21 @@ func (h Headless) Run(ctx context.Context) (Summary, error) {
 }
 
 // write prints the changes as they come, and ends the run when all is settled.
-func (h Headless) write(ctx context.Context, log *changes, pis int, end context.CancelCauseFunc) error {
+func (h Headless) write(ctx context.Context, e *engine.Engine, log *changes, end context.CancelCauseFunc) error {
+	look := time.NewTicker(settleEvery)
+	defer look.Stop()
 	for {
 		if err := h.writeAll(log); err != nil {
 			end(err)
 			return err
 		}
-		if s := log.summary(); s.Up+s.Stalled == pis {
+		now := e.Snapshot()
+		if s := log.summary(); s.Up+s.Stalled+len(brokenOf(now)) == len(now.Pis) && !examining(now) {
 			end(errOver)
 		}
 		select {
 		case <-log.wake:
+		case <-look.C:
 		case <-ctx.Done():
 			return nil
 		}
@@ -124,13 +146,48 @@ func (h Headless) writeLine(c engine.StageChange) error {
 	return err
 }
 
+// brokenOf lists the Pis that are broken and off.
+func brokenOf(s *engine.Snapshot) []verdict {
+	var list []verdict
+	for _, p := range s.Pis {
+		if p.Life == engine.LifeBroken && p.Job == nil && p.Stage == engine.StageOff {
+			list = append(list, verdict{string(p.Name), string(p.Life), p.Note})
+		}
+	}
+	return list
+}
+
+// examining tells whether a Pi is examined: then what it is is not its last word.
+func examining(s *engine.Snapshot) bool {
+	return slices.ContainsFunc(s.Pis, func(p engine.PiView) bool { return p.Exam })
+}
+
+func (h Headless) writeBroken(list []verdict) error {
+	for _, v := range list {
+		var err error
+		if h.JSON {
+			err = json.NewEncoder(h.Out).Encode(v)
+		} else {
+			_, err = fmt.Fprintf(h.Out, "%s is %s: %s\n", v.Pi, v.Life, v.Note)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (h Headless) writeSummary(s Summary) error {
 	if h.JSON {
 		return json.NewEncoder(h.Out).Encode(struct {
 			Summary Summary `json:"summary"`
 		}{s})
 	}
-	_, err := fmt.Fprintf(h.Out, "%d Pis: %d up, %d stalled, after %.1f s\n", s.Pis, s.Up, s.Stalled, s.Seconds)
+	broken := ""
+	if s.Broken > 0 {
+		broken = fmt.Sprintf(", %d broken", s.Broken)
+	}
+	_, err := fmt.Fprintf(h.Out, "%d Pis: %d up, %d stalled%s, after %.1f s\n", s.Pis, s.Up, s.Stalled, broken, s.Seconds)
 	return err
 }
 

@@ -20,6 +20,8 @@ type Metrics struct {
 	jobs     *jobCounters
 	store    *storeCounters
 	webhooks *prometheus.CounterVec
+	orders   *orderCounters
+	api      *apiCounters
 }
 
 // New makes the metrics of a service of that version.
@@ -31,7 +33,7 @@ func New(version string) *Metrics {
 	fromZero(m.seen, observationKinds...)
 	m.dhcp, m.tftp = newDHCPCounters(), newTFTPCounters()
 	m.boots, m.jobs, m.store = newBootCounters(), newJobCounters(), newStoreCounters()
-	m.webhooks = newWebhookCounter()
+	m.webhooks, m.orders, m.api = newWebhookCounter(), newOrderCounters(), newAPICounters()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "picloud_build_info", Help: "Which picloud runs; always 1.",
 		ConstLabels: prometheus.Labels{"version": version, "revision": revision(), "goversion": runtime.Version()},
@@ -43,6 +45,7 @@ func New(version string) *Metrics {
 		m.boots.started, m.boots.ended, m.boots.stalled, m.boots.seconds,
 		m.jobs.ended, m.jobs.seconds,
 		m.store.seconds, m.store.errors, m.webhooks,
+		m.orders.orders, m.orders.notices, m.api.requests, m.api.seconds,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

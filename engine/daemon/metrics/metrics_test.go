@@ -28,7 +28,8 @@ import (
 // evil is what a customer may have written; none of it may be told.
 const evil = "evil\"} 1\n\x1b[31m"
 
-// small is a rack of two Pis, one of them rented, and two switches, one silent.
+// small is a rack of Pis, two of them rented and one free, and two switches, one
+// silent.
 func small() *engine.Snapshot {
 	return &engine.Snapshot{
 		At: time.Unix(1000, 0), Rack: "a3", Dropped: 7,
@@ -42,8 +43,12 @@ func small() *engine.Snapshot {
 				Stage: engine.StageUp, Milliwatts: 2500, HasWatts: true, Server: evil, Owner: evil, Note: evil,
 				NFS:   engine.NFSSeen{Connected: true, Retransmits: 4, BytesIn: 10, BytesOut: 20, RTT: time.Millisecond},
 				NFSAt: time.Unix(999, 0),
+				Rent:  engine.Rent{State: engine.ServerLive, Price: 850, DiskGB: 20},
 			},
 			{Name: "a3-002", Port: engine.PortID{Switch: "sw2", Port: 1}, Life: engine.LifeReady, Stage: engine.StageUnknown, HasWatts: true},
+			{Name: "a3-003", Port: engine.PortID{Switch: "sw1", Port: 4}, Model: engine.Model3B, Life: engine.LifeReady, Stage: engine.StageOff, Free: true},
+			{Name: "a3-004", Port: engine.PortID{Switch: "sw1", Port: 5}, Model: engine.Model3BPlus, Life: engine.LifeReady, Stage: engine.StageOff, Free: true},
+			{Name: "a3-005", Port: engine.PortID{Switch: "sw1", Port: 6}, Model: engine.Model5, Life: engine.LifeBroken, Stage: engine.StageOff, Server: evil, Owner: evil},
 		},
 		Jobs: []engine.JobView{
 			{ID: 1, Verb: "cycle", State: engine.JobRunning, Actor: evil},
@@ -60,7 +65,11 @@ func source(s *engine.Snapshot) Source {
 	return Source{
 		Snapshot: func() *engine.Snapshot { return s }, Turned: func() time.Time { return time.Unix(1001, 0) },
 		Published: open, Sessions: func() (int, int) { return 2, 1 },
-		Backup: func() (time.Time, bool) { return time.Unix(500, 0), true },
+		Backup:   func() (time.Time, bool) { return time.Unix(500, 0), true },
+		Accounts: func() *engine.Accounts { return &engine.Accounts{} },
+		Rules: func() *engine.Rules {
+			return &engine.Rules{Plans: []engine.Plan{{Spec: engine.Spec{Model: 3}, Month: 500}, {Spec: engine.Spec{Model: 4}, Month: 750}}}
+		},
 	}
 }
 
@@ -100,6 +109,15 @@ func TestRack(t *testing.T) {
 		`picloud_switch_answered_timestamp_seconds{switch="sw1"} 990`,
 		`picloud_switch_poe_budget_watts{switch="sw1"} 370`,
 		`picloud_jobs{state="running",verb="cycle"} 1`,
+		`picloud_servers{state="live"} 1`,
+		`picloud_servers{state="configured"} 1`,
+		`picloud_servers{state="releasing"} 0`,
+		`picloud_servers_month_gbp 8.5`,
+		`picloud_pis_for_order{memory_mb="1024",model="3"} 2`,
+		`picloud_pis_for_order{memory_mb="1024",model="4"} 0`,
+		`picloud_accounts{state="open"} 0`,
+		`picloud_orders_total{result="none_free"} 0`,
+		`picloud_notices_total{kind="server.failed"} 0`,
 		`picloud_pool_nearly_full 1`,
 		`picloud_observations_dropped_total 7`,
 		`picloud_sessions{kind="console"} 2`,
@@ -115,6 +133,7 @@ func TestRack(t *testing.T) {
 	}
 	for _, no := range []string{
 		"evil", `picloud_poe_watts{port="1",switch="sw2"}`, `picloud_switch_poe_watts{switch="sw2"}`,
+		`picloud_pis_for_order{memory_mb="1024",model="5"}`,
 		`state="done"`, `picloud_switch_answered_timestamp_seconds{switch="sw2"}`,
 	} {
 		if strings.Contains(text, no) {
@@ -137,7 +156,9 @@ func TestNames(t *testing.T) {
 // TestFiles: the dashboard is JSON, and every metric that it and the alerts name
 // is told, with the labels that they name.
 func TestFiles(t *testing.T) {
-	families, err := whole(t, small()).registry.Gather()
+	m := whole(t, small())
+	m.Answered("", 404, 0) // its labels are there with the first request
+	families, err := m.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -366,6 +387,41 @@ func TestStoredIsCounted(t *testing.T) {
 	}
 	if text := gathered(t, m); !strings.Contains(text, `sample_sum:42 `) {
 		t.Error("no boot of 42 s in the histogram")
+	}
+}
+
+func TestOrdersAreCounted(t *testing.T) {
+	m := New("")
+	order := func(res engine.ServerResult, err error) { m.Served(engine.ServerOrder, res, err) }
+	order(engine.ServerResult{Server: evil, Job: 1}, nil)
+	order(engine.ServerResult{Server: evil, Job: 1, Repeated: true}, nil)
+	for _, err := range []error{engine.ErrNoneFree, engine.ErrBadOrder, engine.ErrNotAllowed, engine.ErrTooMany, errors.New(evil)} {
+		order(engine.ServerResult{}, fmt.Errorf("order %s: %w", evil, err))
+	}
+	m.Served(engine.ServerRelease, engine.ServerResult{}, nil)
+	_ = m.Inventory(&keeper{}).Save(t.Context(), engine.Changes{Notices: []engine.Notice{
+		{ID: 1, Kind: engine.NoticeOrdered, Server: evil, Account: evil, Text: evil}, {ID: 2, Kind: engine.NoticeFailed},
+	}})
+	_ = m.Inventory(&keeper{err: errors.New("disk full")}).Save(t.Context(), engine.Changes{Notices: []engine.Notice{{ID: 3, Kind: engine.NoticeFailed}}})
+	m.Answered("GET /v1/servers/{id}", 200, 30*time.Millisecond)
+	m.Answered("", 404, time.Millisecond)
+	for what, got := range map[string]struct{ have, want float64 }{
+		"taken":     {testutil.ToFloat64(m.orders.orders.WithLabelValues("taken")), 1},
+		"repeated":  {testutil.ToFloat64(m.orders.orders.WithLabelValues("repeated")), 1},
+		"none free": {testutil.ToFloat64(m.orders.orders.WithLabelValues("none_free")), 1},
+		"limit":     {testutil.ToFloat64(m.orders.orders.WithLabelValues("limit")), 1},
+		"other":     {testutil.ToFloat64(m.orders.orders.WithLabelValues("other")), 1},
+		"ordered":   {testutil.ToFloat64(m.orders.notices.WithLabelValues("server.ordered")), 1},
+		"failed":    {testutil.ToFloat64(m.orders.notices.WithLabelValues("server.failed")), 1},
+		"answered":  {testutil.ToFloat64(m.api.requests.WithLabelValues("GET /v1/servers/{id}", "200")), 1},
+		"no route":  {testutil.ToFloat64(m.api.requests.WithLabelValues("none", "404")), 1},
+	} {
+		if got.have != got.want {
+			t.Errorf("%s: %v, want %v", what, got.have, got.want)
+		}
+	}
+	if text := gathered(t, m); strings.Contains(text, "evil") {
+		t.Errorf("tells what customers wrote:\n%s", text)
 	}
 }
 

@@ -20,6 +20,9 @@ type Source struct {
 	// Backup tells the newest copy of the database, zero = none; wanted is
 	// false if none are made.
 	Backup func() (newest time.Time, wanted bool)
+	// Accounts are the customers, Rules how servers are ordered.
+	Accounts func() *engine.Accounts
+	Rules    func() *engine.Rules
 }
 
 // state is what one scrape tells of.
@@ -79,6 +82,10 @@ var families = []family{
 	gauge("picloud_switch_poe_budget_watts", "Power that a switch can give, as it said last.", eachSwitch(func(w *engine.SwitchView) (float64, bool) {
 		return float64(w.BudgetWatts), w.BudgetWatts > 0
 	}), "switch"),
+	gauge("picloud_servers", "Customers' servers, by how far they are; those of the configuration are configured.", countServers, "state"),
+	gauge("picloud_servers_month_gbp", "What the servers that are live cost their customers a month, in pounds.", one(sumRent)),
+	gauge("picloud_pis_for_order", "Pis that orders can have, without the spares, of each kind of board that is sold.", countFree, "model", "memory_mb"),
+	gauge("picloud_accounts", "Customers' accounts, by whether they are open.", countAccounts, "state"),
 	gauge("picloud_jobs", "Jobs that have not ended, by verb and state.", countJobs, "verb", "state"),
 	gauge("picloud_pool_size_bytes", "Room that all roots share.", pool(func(p *engine.PoolReading) float64 { return float64(p.Size) })),
 	gauge("picloud_pool_used_bytes", "Room of the pool that is taken.", pool(func(p *engine.PoolReading) float64 { return float64(p.Used) })),

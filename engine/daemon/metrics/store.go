@@ -90,6 +90,7 @@ func (i inventory) Save(ctx context.Context, c engine.Changes) error {
 	}
 	i.m.boots.saved(&c)
 	i.m.jobs.saved(&c)
+	i.m.orders.saved(&c)
 	return nil
 }
 

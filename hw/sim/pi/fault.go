@@ -44,7 +44,8 @@ type Fault struct {
 // Fits reports whether a board of the family can have the fault.
 func (f Fault) Fits(fam order.Family) bool { return slices.Contains(f.Families, fam) }
 
-// Names of the faults. Each ends with the Pi not up.
+// Names of the faults that keep a Pi from coming up. Those that an examination
+// finds are in exam.go.
 const (
 	NoLink       = "no-link"
 	NoNetboot    = "no-netboot"
@@ -63,19 +64,21 @@ const (
 	BootLoop     = "boot-loop"
 )
 
-// Faults returns every fault, in the order in which a boot would meet them.
+// Faults returns every fault that keeps a Pi from coming up, in the order in which
+// a boot would meet them.
 func Faults() []Fault { return slices.Clone(faults) }
 
 // FaultNamed returns the fault of that name, or an error that wraps
 // [ErrUnknownFault] and lists the names.
 func FaultNamed(name string) (Fault, error) {
-	for _, f := range faults {
+	all := slices.Concat(faults, examFaults)
+	for _, f := range all {
 		if f.Name == name {
 			return f, nil
 		}
 	}
-	names := make([]string, len(faults))
-	for i, f := range faults {
+	names := make([]string, len(all))
+	for i, f := range all {
 		names[i] = f.Name
 	}
 	return Fault{}, fmt.Errorf("pi: %w %q (have %s)", ErrUnknownFault, name, strings.Join(names, ", "))

@@ -76,7 +76,7 @@ func (s *server) sshOpen() bool {
 // The table is whole: every fault has its words, its families and a place.
 func TestFaultTable(t *testing.T) {
 	seen := map[string]bool{}
-	for _, f := range Faults() {
+	for _, f := range append(Faults(), ExamFaults()...) {
 		if seen[f.Name] || f.Does == "" || f.Shows == "" || f.Cause == "" || len(f.Families) == 0 || f.Place == "" {
 			t.Errorf("fault %+v", f)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"picloud/hw/sim/nfs3"
+	"picloud/netboot/report"
 )
 
 // Errors of the kernel's part.
@@ -49,6 +50,11 @@ func (b *boot) runKernel(k loaded, idleMW int) error {
 	}
 	b.cfg.Port.SetLink(true)
 	b.cfg.Port.Learn(b.cfg.Board.MAC)
+	if o, err := report.ParseOrder(k.cmdline); err == nil {
+		return b.examine(o, k.initramfs)
+	} else if !errors.Is(err, report.ErrNoOrder) {
+		return err
+	}
 	root, err := b.rootOf(k)
 	if err != nil {
 		return err

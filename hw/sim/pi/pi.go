@@ -56,6 +56,7 @@ const (
 	StageKernel   = "kernel"   // the kernel runs and has no root yet
 	StageRoot     = "root"     // the root is mounted
 	StageUp       = "up"       // SSH listens
+	StageExam     = "exam"     // it is examined, and tells what comes of it
 	StageDead     = "dead"     // nothing more will happen until a power cycle
 )
 
