@@ -106,6 +106,7 @@ type Engine struct {
 	layouts   chan layoutRequest
 	steps     chan stepMessage
 	staff     chan staffRequest
+	notes     chan noteRequest
 	operators atomic.Pointer[Operators]
 	stopped   chan struct{}
 	published chan struct{} // closed once the roots in use are exported
@@ -134,6 +135,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		layouts:   make(chan layoutRequest),
 		steps:     make(chan stepMessage),
 		staff:     make(chan staffRequest),
+		notes:     make(chan noteRequest),
 		stopped:   make(chan struct{}),
 		published: make(chan struct{}),
 	}
@@ -226,6 +228,7 @@ type (
 	commandRequest = request[Command, Result]
 	layoutRequest  = request[Layout, struct{}]
 	staffRequest   = request[OperatorCommand, struct{}]
+	noteRequest    = request[AuditRow, int64]
 )
 
 func ask[T, R any](ctx context.Context, e *Engine, to chan request[T, R], value T) (R, error) {

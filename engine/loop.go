@@ -51,6 +51,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			req.reply <- answer[struct{}]{err: err}
 		case req := <-e.staff:
 			req.reply <- answer[struct{}]{err: r.changeOperators(req.value)}
+		case req := <-e.notes:
+			id, err := r.note(req.value)
+			req.reply <- answer[int64]{id, err}
 		case m := <-e.steps:
 			r.handleStep(m)
 			r.settle(ctx)

@@ -29,6 +29,7 @@ const doorPis = 7
 type doors struct {
 	t      *testing.T
 	d      *daemon.Daemon
+	cfg    *config.Config
 	tcp    string
 	socket string
 	keys   map[engine.Role]ssh.Signer
@@ -58,6 +59,7 @@ func openDoors(t *testing.T) *doors {
 	for i := range cfg.Segments {
 		cfg.Segments[i].Power, cfg.Segments[i].Image = false, ""
 	}
+	cfg.HTTP = config.HTTP{}
 	port := freePort(t)
 	cfg.Console = config.Console{
 		Socket: filepath.Join(dir, "sock"), Listen: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)),
@@ -79,7 +81,7 @@ func openDoors(t *testing.T) *doors {
 		}
 	})
 	s := &doors{
-		t: t, d: d, tcp: cfg.Console.Listen.String(), socket: cfg.Console.Socket, keys: map[engine.Role]ssh.Signer{},
+		t: t, d: d, cfg: cfg, tcp: cfg.Console.Listen.String(), socket: cfg.Console.Socket, keys: map[engine.Role]ssh.Signer{},
 	}
 	for _, seg := range cfg.Segments {
 		s.pis = append(s.pis, seg.Name)
@@ -106,7 +108,7 @@ func (s *doors) operator(role engine.Role) {
 	}
 }
 
-func newSigner(t *testing.T) ssh.Signer {
+func newSigner(t testing.TB) ssh.Signer {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -40,6 +40,7 @@ func (p *Program) tellCopy(c store.Copy) error {
 
 func (p *Program) restoreCommand() *cobra.Command {
 	var path string
+	a := act{verb: "restore"}
 	c := local(&cobra.Command{
 		Use: "restore [FILE]", Short: "put a copy of the database back, while the service is stopped", Args: cobra.MaximumNArgs(1),
 		Long: "Puts a copy in the place of the database. The copy is read through before, and\nthe database that was there is moved aside, not deleted. Without FILE the newest\ngood backup is named, and nothing is done.",
@@ -51,7 +52,11 @@ func (p *Program) restoreCommand() *cobra.Command {
 		if len(args) == 0 {
 			return p.newestBackup(ctx, daemon.BackupFolder(cfg))
 		}
-		aside, err := store.Restore(ctx, filepath.Clean(args[0]), daemon.Database(cfg))
+		var aside string
+		err = a.do(p, cfg, filepath.Base(args[0]), func() (err error) {
+			aside, err = store.Restore(ctx, filepath.Clean(args[0]), daemon.Database(cfg))
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -61,6 +66,7 @@ func (p *Program) restoreCommand() *cobra.Command {
 		_, err = fmt.Fprintln(p.Out, "restored; start the service")
 		return err
 	})
+	a.flags(c, false)
 	configFlag(c, &path)
 	return c
 }

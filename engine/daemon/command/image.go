@@ -43,6 +43,7 @@ func (p *Program) imageAddCommand() *cobra.Command {
 	var o image.Options
 	var path string
 	var disk uint
+	a := act{verb: "image-add"}
 	c := local(&cobra.Command{
 		Use: "add NAME FILE", Short: "unpack a disk image or tarball and make it boot over the network", Args: exactly("NAME", "FILE"),
 	}, func(ctx context.Context, args []string) error {
@@ -52,12 +53,17 @@ func (p *Program) imageAddCommand() *cobra.Command {
 		}
 		o.Name, o.Source = args[0], args[1]
 		o.Progress = p.progress("unpacking " + o.Name)
-		added, err := daemon.AddImage(ctx, cfg, o, int64(disk)*1e9)
+		var added daemon.AddedImage
+		err = a.do(p, cfg, o.Name, func() (err error) {
+			added, err = daemon.AddImage(ctx, cfg, o, int64(disk)*1e9)
+			return err
+		})
 		if err != nil {
 			return err
 		}
 		return p.tellAdded(added)
 	})
+	a.flags(c, false)
 	configFlag(c, &path)
 	f := c.Flags()
 	f.StringVar(&o.SHA256, "sha256", "", "the `digest` that FILE must have")
@@ -99,6 +105,7 @@ func (p *Program) progress(what string) func(done, total int64) {
 
 func (p *Program) imageRemoveCommand() *cobra.Command {
 	var path string
+	a := act{verb: "image-remove"}
 	c := local(&cobra.Command{
 		Use: "remove NAME", Short: "delete an image that no root was made from", Args: exactly("NAME"),
 	}, func(ctx context.Context, args []string) error {
@@ -106,8 +113,12 @@ func (p *Program) imageRemoveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return daemon.RemoveImage(ctx, cfg, args[0])
+		if err := a.confirm(p, fmt.Sprintf("delete the image %s?", args[0])); err != nil {
+			return err
+		}
+		return a.do(p, cfg, args[0], func() error { return daemon.RemoveImage(ctx, cfg, args[0]) })
 	})
+	a.flags(c, true)
 	configFlag(c, &path)
 	return c
 }
