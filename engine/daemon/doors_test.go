@@ -213,7 +213,7 @@ func TestARoleTakenIsGone(t *testing.T) {
 	if exit, out := s.exec(operator, "pi broken "+s.pis[0]+" --yes --confirm "+s.pis[0]); exit != 1 || !strings.Contains(out, "may not") {
 		t.Errorf("a role that was taken: exit %d, %s", exit, out)
 	}
-	if exit, out := s.exec(admin, "operator remove operator"); exit != 0 {
+	if exit, out := s.exec(admin, "operator remove operator --yes"); exit != 0 {
 		t.Fatalf("exit %d, %s", exit, out)
 	}
 	gone := make(chan error, 1)
