@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
 
 	"picloud/engine"
 	"picloud/engine/config"
@@ -47,6 +48,10 @@ const (
 // rackChild is the hardware: it writes the configuration of the service, and
 // runs until its standard input ends.
 func rackChild(dir string) error {
+	// A rack takes nothing of the service's processor.
+	if err := unix.Setpriority(unix.PRIO_PROCESS, 0, 10); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
@@ -118,6 +123,7 @@ func doorChild(path string) error {
 	if len(problems) > 0 {
 		return problems[0]
 	}
+	daemon.LeanMemory()
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		_, _ = io.Copy(io.Discard, os.Stdin)
