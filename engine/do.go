@@ -25,7 +25,7 @@ func (r *rack) carryOut(cmd Command, alongside func(Result)) (Result, error) {
 		return Result{}, fmt.Errorf("%w: %q", ErrNoSuchVerb, cmd.Verb)
 	}
 	if cmd.Actor.Role < verb.Role {
-		return Result{}, fmt.Errorf("%s %w %s (needs %s)", cmd.Actor.Role, ErrNotAllowed, verb.Name, verb.Role)
+		return Result{}, fmt.Errorf("%w %s: you are %s, and it needs %s", ErrNotAllowed, verb.Name, cmd.Actor.Role, verb.Role)
 	}
 	if cmd.Image != "" {
 		if !r.hasImage(cmd.Image) {

@@ -128,6 +128,7 @@ type Engine struct {
 	staff     chan staffRequest
 	serves    chan serveRequest
 	customers chan customerRequest
+	notes     chan noteRequest
 	operators atomic.Pointer[Operators]
 	accounts  atomic.Pointer[Accounts]
 	rules     atomic.Pointer[Rules]
@@ -165,6 +166,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 		staff:     make(chan staffRequest),
 		serves:    make(chan serveRequest),
 		customers: make(chan customerRequest),
+		notes:     make(chan noteRequest),
 		stopped:   make(chan struct{}),
 		published: make(chan struct{}),
 	}
@@ -262,6 +264,7 @@ type (
 
 	serveRequest    = request[ServerCommand, ServerResult]
 	customerRequest = request[AccountCommand, struct{}]
+	noteRequest     = request[AuditRow, int64]
 )
 
 func ask[T, R any](ctx context.Context, e *Engine, to chan request[T, R], value T) (R, error) {

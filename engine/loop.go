@@ -60,6 +60,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			req.reply <- answer[ServerResult]{result, err}
 		case req := <-e.customers:
 			req.reply <- answer[struct{}]{err: r.changeAccounts(req.value)}
+		case req := <-e.notes:
+			id, err := r.note(req.value)
+			req.reply <- answer[int64]{id, err}
 		case m := <-e.steps:
 			r.handleStep(m)
 			r.settle(ctx)

@@ -243,7 +243,7 @@ func describeOperator(cmd OperatorCommand) string {
 // checkOperator refuses what must not be, and fills in what is the engine's.
 func (r *rack) checkOperator(cmd *OperatorCommand) error {
 	if cmd.Actor.Role < RoleAdmin {
-		return fmt.Errorf("%s %w %s (needs %s)", cmd.Actor.Role, ErrNotAllowed, cmd.Verb, RoleAdmin)
+		return fmt.Errorf("%w %s: you are %s, and it needs %s", ErrNotAllowed, cmd.Verb, cmd.Actor.Role, RoleAdmin)
 	}
 	if err := r.flush(context.Background()); err != nil {
 		return fmt.Errorf("%w: nothing is done that could not be written down", err)

@@ -93,6 +93,9 @@ func newRack(e *Engine, s State) *rack {
 	}
 	for _, a := range s.Open {
 		r.open[a.ID] = a
+		if a.Job == 0 { // nobody is there any more who could tell
+			r.closeAudit(a.ID, "not told: the service ended before")
+		}
 	}
 	for _, j := range s.Jobs {
 		r.restoreJob(j)

@@ -170,7 +170,7 @@ func (g *page) facts(p *engine.PiView) {
 	if p.SeenIs != "" {
 		g.fact("heard", warn, fmt.Sprintf("the board of %s, %s ago: moved here? :adopt takes it as this Pi", p.SeenIs, m.ago(p.SeenAt)))
 	} else if p.Seen != nil {
-		g.fact("heard", warn, fmt.Sprintf("another board, %s %s, %s ago; :adopt takes it as this Pi", orUnknown(string(p.Seen.Model)), p.Seen.MAC, m.ago(p.SeenAt)))
+		g.fact("heard", warn, fmt.Sprintf("another board, %s, %s ago; :adopt takes it as this Pi", seenBoard(p.Seen), m.ago(p.SeenAt)))
 	}
 	g.fact("network", plain, networkFact(p))
 	g.storage(p)
@@ -281,6 +281,14 @@ func boardFact(p *engine.PiView) string {
 		s += ", " + mac
 	}
 	return s
+}
+
+// seenBoard is what a board that was heard says of itself.
+func seenBoard(d *engine.DHCPSeen) string {
+	if d.Model == "" {
+		return d.MAC.String()
+	}
+	return fmt.Sprintf("Pi %s %s", d.Model, d.MAC)
 }
 
 func orUnknown(s string) string {

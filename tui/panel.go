@@ -285,7 +285,7 @@ func (m *Model) summary() textLine {
 	case p.SeenIs != "":
 		return textLine{who, {warn, fmt.Sprintf("the board of %s was heard here: ", p.SeenIs)}, {plain, "moved? :adopt takes it"}}
 	case p.Seen != nil:
-		return textLine{who, {warn, "another board was heard: "}, {plain, fmt.Sprintf("%s %s; :adopt takes it", p.Seen.Model, p.Seen.MAC)}}
+		return textLine{who, {warn, "another board was heard: "}, {plain, seenBoard(p.Seen) + "; swapped? :adopt takes it"}}
 	case p.Life == engine.LifeBroken:
 		return textLine{who, {strong, "broken: "}, {plain, p.Note}}
 	case p.Life == engine.LifeReleasing && p.Job == nil:

@@ -30,8 +30,12 @@ import (
 const serveEnv = "PICLOUD_TEST_SERVE"
 
 func TestMain(m *testing.M) {
-	if path := os.Getenv(serveEnv); path != "" {
-		if err := serveChild(path); err != nil {
+	for variable, child := range map[string]func(string) error{serveEnv: serveChild, rackEnv: rackChild, doorEnv: doorChild} {
+		value := os.Getenv(variable)
+		if value == "" {
+			continue
+		}
+		if err := child(value); err != nil {
 			fmt.Fprintln(os.Stderr, "child:", err)
 			os.Exit(1)
 		}

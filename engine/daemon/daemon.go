@@ -362,6 +362,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		"staff":    func() error { return d.recheck(ctx) },
 		"http":     func() error { return d.serveMonitor(ctx) },
 		"api":      func() error { return d.serveAPI(ctx) },
+		"acts":     func() error { return d.takeActs(ctx) },
 		"backup": func() error {
 			return backups{d.store, BackupFolder(cfg), cfg.Backup.Keep, d.opts.Log}.run(ctx)
 		},
@@ -408,8 +409,12 @@ var ErrRestart = errors.New("takes effect after a restart")
 // Reload takes over a new configuration while the rack runs: segments, Pis,
 // servers, images, switches, and how servers are ordered and priced. Ports, the
 // state folder and timings of what already runs need a restart; the error names
-// them, and the rest is done.
+// them, and the rest is done. It is an act, and in the audit.
 func (d *Daemon) Reload(ctx context.Context, cfg *config.Config) error {
+	return d.noted(ctx, "reload", "configuration", func() (string, error) { return describeLayout(cfg), d.reload(ctx, cfg) })
+}
+
+func (d *Daemon) reload(ctx context.Context, cfg *config.Config) error {
 	old := d.opts.Config // what was started with: what needs a restart stays as there
 	layout, err := layoutOf(ctx, cfg, d.volumes)
 	if err != nil {

@@ -29,6 +29,7 @@ const doorPis = 7
 type doors struct {
 	t      *testing.T
 	d      *daemon.Daemon
+	cfg    *config.Config
 	tcp    string
 	socket string
 	keys   map[engine.Role]ssh.Signer
@@ -51,6 +52,7 @@ func openDoors(t *testing.T) *doors {
 	for i := range cfg.Segments {
 		cfg.Segments[i].Power, cfg.Segments[i].Image = false, ""
 	}
+	cfg.HTTP = config.HTTP{}
 	port := freePort(t)
 	cfg.Console = config.Console{
 		Socket: filepath.Join(dir, "sock"), Listen: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(port)),
@@ -84,7 +86,7 @@ func openDoors(t *testing.T) *doors {
 		}
 	})
 	s := &doors{
-		t: t, d: d, tcp: cfg.Console.Listen.String(), socket: cfg.Console.Socket, keys: map[engine.Role]ssh.Signer{},
+		t: t, d: d, cfg: cfg, tcp: cfg.Console.Listen.String(), socket: cfg.Console.Socket, keys: map[engine.Role]ssh.Signer{},
 	}
 	for _, seg := range cfg.Segments {
 		s.pis = append(s.pis, seg.Name)
@@ -111,7 +113,7 @@ func (s *doors) operator(role engine.Role) {
 	}
 }
 
-func newSigner(t *testing.T) ssh.Signer {
+func newSigner(t testing.TB) ssh.Signer {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -216,7 +218,7 @@ func TestARoleTakenIsGone(t *testing.T) {
 	if exit, out := s.exec(operator, "pi broken "+s.pis[0]+" --yes --confirm "+s.pis[0]); exit != 1 || !strings.Contains(out, "may not") {
 		t.Errorf("a role that was taken: exit %d, %s", exit, out)
 	}
-	if exit, out := s.exec(admin, "operator remove operator"); exit != 0 {
+	if exit, out := s.exec(admin, "operator remove operator --yes"); exit != 0 {
 		t.Fatalf("exit %d, %s", exit, out)
 	}
 	gone := make(chan error, 1)

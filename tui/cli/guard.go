@@ -89,6 +89,26 @@ func (a *app) answer(what, want string) error {
 	return nil
 }
 
+// confirm asks for a y before something that is no verb of a Pi; yes has said it
+// already, and without a terminal it must have.
+func (a *app) confirm(question string, yes bool) error {
+	switch {
+	case yes:
+		return nil
+	case !a.s.TTY:
+		return usagef("repeat it with --yes", "%s: not confirmed, nothing was done", question)
+	}
+	fmt.Fprintf(a.err, "%s? y/N ", question)
+	line, err := a.readLine()
+	if err != nil {
+		fmt.Fprintln(a.err)
+	}
+	if answer := strings.ToLower(strings.TrimSpace(line)); err != nil || answer != "y" && answer != "yes" {
+		return usagef("", "%s: not confirmed, nothing was done", question)
+	}
+	return nil
+}
+
 var errStopped = errors.New("stopped")
 
 // readLine reads a line from the terminal, byte by byte so that nothing behind

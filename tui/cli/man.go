@@ -48,6 +48,9 @@ func manCommands(b *bufio.Writer, c *cobra.Command) {
 		}
 		fmt.Fprintf(b, ".SS %s\n%s", roff(strings.TrimSuffix(sub.UseLine(), " [flags]")), paragraphs(long))
 		manFlags(b, sub.LocalNonPersistentFlags())
+		if sub.Example != "" {
+			fmt.Fprintf(b, ".PP\n%s", paragraphs(sub.Example))
+		}
 	}
 }
 

@@ -102,8 +102,17 @@ func (a *app) operatorSet() *cobra.Command {
 
 func (a *app) operatorRemove(names words) *cobra.Command {
 	var reason string
+	var yes bool
 	c := a.leaf("remove NAME...", "let somebody in no more, and end their sessions", names,
 		func(ctx context.Context, _ *engine.Snapshot, args []string) error {
+			for _, name := range args {
+				if _, err := a.operator(name); err != nil {
+					return err
+				}
+			}
+			if err := a.confirm("remove "+clip(clean(strings.Join(args, " "))), yes || a.s.Actor.Role < engine.RoleAdmin); err != nil {
+				return err
+			}
 			for _, name := range args {
 				if err := a.changeOperator(ctx, engine.OperatorRemove, engine.Operator{Name: name}, reason); err != nil {
 					return err
@@ -112,6 +121,7 @@ func (a *app) operatorRemove(names words) *cobra.Command {
 			return nil
 		})
 	c.Flags().StringVar(&reason, "reason", "", "`TEXT` for the audit")
+	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }
 

@@ -33,8 +33,9 @@ func TestOperators(t *testing.T) {
 			{engine.RoleAdmin, "operator set ann --drop-key SHA256:none", exitUsage, "has no key"},
 			{engine.RoleAdmin, "operator set ann --role viewer --reason left~the~shift", exitDone, "viewer"},
 			{engine.RoleOperator, "operator remove ann", exitFailed, "may not"},
-			{engine.RoleAdmin, "operator remove nobody", exitUsage, "no such operator"},
-			{engine.RoleAdmin, "operator remove ann", exitDone, "removed"},
+			{engine.RoleAdmin, "operator remove nobody", exitUsage, `there is no operator "nobody"`},
+			{engine.RoleAdmin, "operator remove ann", exitUsage, "not confirmed"},
+			{engine.RoleAdmin, "operator remove ann --yes", exitDone, "removed"},
 			{engine.RoleViewer, "audit", exitDone, "left the shift"},
 		} {
 			r := b.runActor(c.role, c.line)

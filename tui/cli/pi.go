@@ -210,7 +210,7 @@ func (a *app) showPi(now *engine.Snapshot, p *engine.PiView) {
 		g.fact("heard", fmt.Sprintf("the board of %s, %s, %s ago: moved here? picloud pi adopt %s takes it as this Pi",
 			p.SeenIs, p.Seen.MAC, ago(now.At, p.SeenAt), p.Name))
 	} else if p.Seen != nil {
-		g.fact("heard", fmt.Sprintf("another board, %s %s, %s ago; picloud pi adopt %s takes it as this Pi",
+		g.fact("heard", fmt.Sprintf("another board, Pi %s %s, %s ago; picloud pi adopt %s takes it as this Pi",
 			or(string(p.Seen.Model), "of unknown model"), p.Seen.MAC, ago(now.At, p.SeenAt), p.Name))
 	}
 	g.fact("network", networkFact(p))

@@ -16,3 +16,13 @@ func Report(w io.Writer, err error) int {
 // Failed is the error of a command whose work failed; Report gives it exit code
 // 1.
 func Failed(err error) error { return asProblem(err) }
+
+// Emit prints one object as --json does: whatever is in it, no terminal acts on
+// it.
+func Emit(w io.Writer, v any) error {
+	a := newApp(nil, Session{Stdout: w}.filled())
+	if err := a.emit(v); err != nil {
+		return err
+	}
+	return a.out.err
+}

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"encoding"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,11 +14,15 @@ import (
 	"picloud/engine/bill"
 )
 
-// objects are what --json prints, by the commands that print it.
-var objects = []struct {
-	by    string
-	shape any
-}{
+// Object is what commands print with --json: a struct whose fields have "json"
+// tags and, as far as their names do not say it, "doc" tags.
+type Object struct {
+	By    string // the commands
+	Shape any
+}
+
+// objects are what the commands of a service print.
+var objects = []Object{
 	{"pi list, pi show", pisJSON{}},
 	{"pi on, off, cycle, reimage, ... and job cancel", actJSON{}},
 	{"switch list, switch show", switchesJSON{}},
@@ -43,11 +49,24 @@ var objects = []struct {
 
 // jsonTopic is the help about --json, made from the types that are printed.
 func jsonTopic() *cobra.Command {
-	return &cobra.Command{Use: "json", Short: "what --json prints", Long: schema(), Args: cobra.ArbitraryArgs}
+	return &cobra.Command{Use: jsonTopicName, Short: "what --json prints", Long: schema(), Args: cobra.ArbitraryArgs}
+}
+
+const jsonTopicName = "json"
+
+// Describe adds to the help about --json what a program's own commands print.
+func Describe(root *cobra.Command, more []Object) {
+	for _, c := range root.Commands() {
+		if c.Name() == jsonTopicName {
+			c.Long = schemaOf(append(slices.Clone(objects), more...))
+		}
+	}
 }
 
 // schema is the text of the topic; it is the same every time.
-var schema = sync.OnceValue(func() string {
+var schema = sync.OnceValue(func() string { return schemaOf(objects) })
+
+func schemaOf(objects []Object) string {
 	var b strings.Builder
 	b.WriteString(`With --json a command prints one object, and watch one object a line.
 
@@ -59,8 +78,8 @@ Units are in the names. Errors are text on standard error, never JSON.
 	known := map[reflect.Type]bool{}
 	var later []reflect.Type
 	for _, o := range objects {
-		fmt.Fprintf(&b, "\n%s\n", o.by)
-		later = fields(&b, reflect.TypeOf(o.shape), later)
+		fmt.Fprintf(&b, "\n%s\n", o.By)
+		later = fields(&b, reflect.TypeOf(o.Shape), later)
 		for len(later) > 0 {
 			t := later[0]
 			later = later[1:]
@@ -73,7 +92,7 @@ Units are in the names. Errors are text on standard error, never JSON.
 		}
 	}
 	return strings.TrimSuffix(b.String(), "\n")
-})
+}
 
 // fields lists the fields of a type; the types it is made of are added to later.
 func fields(b *strings.Builder, t reflect.Type, later []reflect.Type) []reflect.Type {
@@ -106,6 +125,8 @@ func typeName(t reflect.Type) string {
 		return "time"
 	case t.PkgPath() == reflect.TypeFor[bill.StatementJSON]().PkgPath():
 		return "bill" + strings.TrimSuffix(t.Name(), "JSON")
+	case t.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
+		return "text"
 	case t.Kind() == reflect.Struct:
 		return strings.TrimSuffix(t.Name(), "JSON")
 	case t.Kind() == reflect.String:

@@ -14,7 +14,8 @@ import (
 
 func (p *Program) backupCommand() *cobra.Command {
 	var path string
-	c := local(&cobra.Command{
+	var c *cobra.Command
+	c = withJSON(local(&cobra.Command{
 		Use: "backup FILE", Short: "copy the database, also while the service runs", Args: exactly("FILE"),
 		Long: "Copies the database as it is at one moment, and reads the copy through. The\nservice may run, and does so every day by itself (see [backup] in the\nconfiguration).",
 	}, func(ctx context.Context, args []string) error {
@@ -26,8 +27,11 @@ func (p *Program) backupCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if asJSON(c) {
+			return p.emit(backupJSON{schemaVersion, copyOut(copied)})
+		}
 		return p.tellCopy(copied)
-	})
+	}))
 	configFlag(c, &path)
 	return c
 }
@@ -40,7 +44,9 @@ func (p *Program) tellCopy(c store.Copy) error {
 
 func (p *Program) restoreCommand() *cobra.Command {
 	var path string
-	c := local(&cobra.Command{
+	a := act{verb: "restore"}
+	var c *cobra.Command
+	c = withJSON(local(&cobra.Command{
 		Use: "restore [FILE]", Short: "put a copy of the database back, while the service is stopped", Args: cobra.MaximumNArgs(1),
 		Long: "Puts a copy in the place of the database. The copy is read through before, and\nthe database that was there is moved aside, not deleted. Without FILE the newest\ngood backup is named, and nothing is done.",
 	}, func(ctx context.Context, args []string) error {
@@ -49,26 +55,38 @@ func (p *Program) restoreCommand() *cobra.Command {
 			return err
 		}
 		if len(args) == 0 {
-			return p.newestBackup(ctx, daemon.BackupFolder(cfg))
+			return p.newestBackup(ctx, daemon.BackupFolder(cfg), asJSON(c))
 		}
-		aside, err := store.Restore(ctx, filepath.Clean(args[0]), daemon.Database(cfg))
+		var aside string
+		err = a.do(p, cfg, filepath.Base(args[0]), func() (err error) {
+			aside, err = store.Restore(ctx, filepath.Clean(args[0]), daemon.Database(cfg))
+			return err
+		})
 		if err != nil {
 			return err
+		}
+		if asJSON(c) {
+			return p.emit(restoreJSON{Version: schemaVersion, Restored: true, Former: ptr(aside)})
 		}
 		if aside != "" {
 			fmt.Fprintf(p.Out, "the database from before is %s\n", aside)
 		}
 		_, err = fmt.Fprintln(p.Out, "restored; start the service")
 		return err
-	})
+	}))
+	a.flags(c, false)
 	configFlag(c, &path)
 	return c
 }
 
-func (p *Program) newestBackup(ctx context.Context, dir string) error {
+func (p *Program) newestBackup(ctx context.Context, dir string, inJSON bool) error {
 	c, err := store.NewestGood(ctx, dir)
 	if err != nil {
 		return err
+	}
+	if inJSON {
+		newest := copyOut(c)
+		return p.emit(restoreJSON{Version: schemaVersion, Newest: &newest})
 	}
 	_, err = fmt.Fprintf(p.Out, "newest good backup: %s, of %s, %d Pis, %d servers\n",
 		c.Path, c.Taken.Local().Format(time.DateTime), c.Pis, c.Servers)

@@ -13,10 +13,12 @@ import (
 
 func (p *Program) configGroup() *cobra.Command {
 	g := &cobra.Command{Use: "config", Short: "the rack's configuration file"}
+	var check *cobra.Command
+	check = withJSON(local(&cobra.Command{
+		Use: "check FILE", Short: "say what is wrong in a configuration, - for standard input", Args: exactly("FILE"),
+	}, func(_ context.Context, args []string) error { return p.configCheck(args[0], asJSON(check)) }))
 	g.AddCommand(
-		local(&cobra.Command{
-			Use: "check FILE", Short: "say what is wrong in a configuration, - for standard input", Args: exactly("FILE"),
-		}, func(_ context.Context, args []string) error { return p.configCheck(args[0]) }),
+		check,
 		local(&cobra.Command{
 			Use: "template", Short: "print a whole configuration with its defaults", Args: exactly(),
 		}, func(context.Context, []string) error { return config.Template(p.Out, daemon.Known()) }),
@@ -24,7 +26,7 @@ func (p *Program) configGroup() *cobra.Command {
 	return g
 }
 
-func (p *Program) configCheck(file string) error {
+func (p *Program) configCheck(file string, inJSON bool) error {
 	var cfg *config.Config
 	var problems []config.Problem
 	if file == "-" {
@@ -32,7 +34,13 @@ func (p *Program) configCheck(file string) error {
 	} else {
 		cfg, problems = config.Load(filepath.Clean(file), daemon.Known())
 	}
-	if len(problems) > 0 {
+	switch {
+	case inJSON:
+		if err := p.emit(problemsOut(problems)); err != nil || len(problems) == 0 {
+			return err
+		}
+		return errQuiet
+	case len(problems) > 0:
 		return p.report(problems)
 	}
 	_, err := fmt.Fprintf(p.Out, "ok: rack %s, %d switches, %d segments\n", cfg.Rack, len(cfg.Switches), len(cfg.Segments))

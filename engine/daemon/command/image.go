@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"text/tabwriter"
@@ -18,17 +17,17 @@ import (
 // the service unless they are given a configuration.
 func (p *Program) addImageCommands(g *cobra.Command) {
 	g.AddCommand(p.imageAddCommand(), p.imageRemoveCommand())
-	for name, offline := range map[string]func(ctx context.Context, path string, args []string) error{
+	for name, offline := range map[string]func(ctx context.Context, path string, args []string, inJSON bool) error{
 		"list": p.imageList, "show": p.imageShow,
 	} {
 		c := find(g, name)
 		path := c.Flags().String("config", "", "ask no service, but look where this `file` says")
 		local(c, func(ctx context.Context, args []string) error {
 			if *path != "" {
-				return offline(ctx, *path, args)
+				return offline(ctx, *path, args, asJSON(c))
 			}
 			words := append([]string{"image", name}, args...)
-			if asJSON, _ := c.Flags().GetBool("json"); asJSON {
+			if asJSON(c) {
 				words = append(words, "--json")
 			}
 			if p.remote(ctx, words) != exitDone {
@@ -36,6 +35,7 @@ func (p *Program) addImageCommands(g *cobra.Command) {
 			}
 			return nil
 		})
+		withJSON(c)
 	}
 }
 
@@ -43,7 +43,9 @@ func (p *Program) imageAddCommand() *cobra.Command {
 	var o image.Options
 	var path string
 	var disk uint
-	c := local(&cobra.Command{
+	a := act{verb: "image-add"}
+	var c *cobra.Command
+	c = withJSON(local(&cobra.Command{
 		Use: "add NAME FILE", Short: "unpack a disk image or tarball and make it boot over the network", Args: exactly("NAME", "FILE"),
 	}, func(ctx context.Context, args []string) error {
 		cfg, err := p.load(path)
@@ -52,12 +54,20 @@ func (p *Program) imageAddCommand() *cobra.Command {
 		}
 		o.Name, o.Source = args[0], args[1]
 		o.Progress = p.progress("unpacking " + o.Name)
-		added, err := daemon.AddImage(ctx, cfg, o, int64(disk)*1e9)
+		var added daemon.AddedImage
+		err = a.do(p, cfg, o.Name, func() (err error) {
+			added, err = daemon.AddImage(ctx, cfg, o, int64(disk)*1e9)
+			return err
+		})
 		if err != nil {
 			return err
 		}
+		if asJSON(c) {
+			return p.emit(unpackedJSON{schemaVersion, []filesJSON{filesOut(added.Info, added.Warnings)}})
+		}
 		return p.tellAdded(added)
-	})
+	}))
+	a.flags(c, false)
 	configFlag(c, &path)
 	f := c.Flags()
 	f.StringVar(&o.SHA256, "sha256", "", "the `digest` that FILE must have")
@@ -99,6 +109,7 @@ func (p *Program) progress(what string) func(done, total int64) {
 
 func (p *Program) imageRemoveCommand() *cobra.Command {
 	var path string
+	a := act{verb: "image-remove"}
 	c := local(&cobra.Command{
 		Use: "remove NAME", Short: "delete an image that no root was made from", Args: exactly("NAME"),
 	}, func(ctx context.Context, args []string) error {
@@ -106,13 +117,17 @@ func (p *Program) imageRemoveCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return daemon.RemoveImage(ctx, cfg, args[0])
+		if err := a.confirm(p, fmt.Sprintf("delete the image %s?", args[0])); err != nil {
+			return err
+		}
+		return a.do(p, cfg, args[0], func() error { return daemon.RemoveImage(ctx, cfg, args[0]) })
 	})
+	a.flags(c, true)
 	configFlag(c, &path)
 	return c
 }
 
-func (p *Program) imageList(ctx context.Context, path string, args []string) error {
+func (p *Program) imageList(ctx context.Context, path string, _ []string, inJSON bool) error {
 	cfg, err := p.load(path)
 	if err != nil {
 		return err
@@ -120,6 +135,13 @@ func (p *Program) imageList(ctx context.Context, path string, args []string) err
 	list, err := daemon.Images(ctx, cfg)
 	if err != nil {
 		return err
+	}
+	if inJSON {
+		out := unpackedJSON{schemaVersion, []filesJSON{}}
+		for _, i := range list {
+			out.Images = append(out.Images, filesOut(i, nil))
+		}
+		return p.emit(out)
 	}
 	w := tabwriter.NewWriter(p.Out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tARCH\tRELEASE\tMB\tADDED")
@@ -133,21 +155,31 @@ func (p *Program) imageList(ctx context.Context, path string, args []string) err
 	return w.Flush()
 }
 
-func (p *Program) imageShow(ctx context.Context, path string, args []string) error {
+func (p *Program) imageShow(ctx context.Context, path string, args []string, inJSON bool) error {
 	cfg, err := p.load(path)
 	if err != nil {
 		return err
 	}
-	e := json.NewEncoder(p.Out)
-	e.SetIndent("", "  ")
+	out := unpackedJSON{schemaVersion, []filesJSON{}}
 	for _, name := range args {
 		info, err := daemon.ImageNamed(ctx, cfg, name)
 		if err != nil {
 			return err
 		}
-		if err := e.Encode(info); err != nil {
-			return err
+		out.Images = append(out.Images, filesOut(info, nil))
+		if !inJSON {
+			p.tellImage(info)
 		}
 	}
+	if inJSON {
+		return p.emit(out)
+	}
 	return nil
+}
+
+func (p *Program) tellImage(i image.Info) {
+	fmt.Fprintf(p.Out, "%s\n  system   %s, %s\n  size     %d files, %.1f MB\n", i.Name, i.Release.Pretty, i.Arch, i.Files, float64(i.Bytes)/1e6)
+	if !i.Added.IsZero() {
+		fmt.Fprintf(p.Out, "  added    %s from %s\n  sha256   %s\n", i.Added.Local().Format(time.DateTime), i.Source, i.SHA256)
+	}
 }

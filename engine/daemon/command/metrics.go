@@ -21,10 +21,14 @@ func (p *Program) metricsGroup() *cobra.Command {
 		{"dashboard", "print a Grafana dashboard, as JSON to import", metrics.Dashboard},
 		{"alerts", "print alert rules for Prometheus", metrics.Alerts},
 	} {
-		g.AddCommand(local(&cobra.Command{Use: f.use, Short: f.short, Args: exactly()}, func(context.Context, []string) error {
+		c := local(&cobra.Command{Use: f.use, Short: f.short, Args: exactly()}, func(context.Context, []string) error {
 			_, err := p.Out.Write(f.text())
 			return err
-		}))
+		})
+		if f.use == "dashboard" {
+			withJSON(c) // it is
+		}
+		g.AddCommand(c)
 	}
 	return g
 }

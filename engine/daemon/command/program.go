@@ -69,6 +69,7 @@ func (p *Program) tree() *cobra.Command {
 	root.AddCommand(p.demoCommand(), p.serveCommand(), p.mountsCommand(), p.configGroup(), p.backupCommand(), p.restoreCommand(), p.metricsGroup(), p.doctorCommand(), p.manCommand(root))
 	p.addImageCommands(find(root, "image"))
 	find(root, "switch").AddCommand(p.discoverCommand())
+	cli.Describe(root, described)
 	return root
 }
 
@@ -89,6 +90,9 @@ const here = "here"
 func local(c *cobra.Command, run func(ctx context.Context, args []string) error) *cobra.Command {
 	c.Annotations = map[string]string{here: "yes"}
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := refuseJSON(c); err != nil {
+			return err
+		}
 		err := run(c.Context(), args)
 		if errors.Is(err, errQuiet) {
 			return err

@@ -2,12 +2,16 @@ package command
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"picloud/engine/config"
+	"picloud/engine/daemon/demo"
+	"picloud/hw/sim"
 )
 
 // run types a command with no service at the socket.
@@ -29,6 +33,7 @@ func TestRun(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("rack = 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	good := goodConfig(t)
 	for _, c := range []struct {
 		args string
 		exit int
@@ -43,6 +48,7 @@ func TestRun(t *testing.T) {
 		{"demo -h", 0, "--headless", ""},
 		{"version", 0, "picloud 1.2.3", ""},
 		{"config template", 0, "[[segment]]", ""},
+		{"metrics dashboard --json", 0, `"uid": "picloud"`, ""},
 		{"metrics dashboard", 0, `"uid": "picloud"`, ""},
 		{"metrics alerts", 0, "PicloudPiStalled", ""},
 		{"completion bash", 0, "complete", ""},
@@ -58,12 +64,22 @@ func TestRun(t *testing.T) {
 		{"serve --bogus", 2, "", "--bogus"},
 		{"config check", 2, "", "FILE"},
 		{"config check " + bad, 1, "", "rack.toml:1"},
+		{"config check --json " + bad, 1, `"line": 1,`, ""},
+		{"config check --json " + good, 0, `"ok": true`, ""},
+		{"image list --json --config " + good, 0, `"images": []`, ""},
+		{"serve --json", 2, "", "prints no JSON"},
+		{"switch discover 127.0.0.1 --credentials x --json", 2, "", "prints no JSON"},
+		{"help json", 0, "newest_good_backup", ""},
+		{"help json", 0, "\ndoctor\n", ""},
 		{"config check /nonexistent", 1, "", "nonexistent"},
 		{"demo --for 3s", 2, "", "--headless"},
 		{"demo --for -3s --headless", 2, "", "above 0"},
 		{"demo --pis -1 --headless", 2, "", "demo"},
 		{"demo --fault nonsense --headless", 2, "", "nonsense"},
 		{"image add one", 2, "", "NAME FILE"},
+		{"image remove one --config " + good, 2, "", "--yes"},
+		{"image remove one --yes --config " + good, 1, "", "no such image"},
+		{"restore /nonexistent --config " + good, 1, "", "nonexistent"},
 		{"backup --config " + bad, 2, "", "FILE"},
 		{"doctor --config " + bad, 1, "rack.toml:1", ""},
 		{"doctor --json --config " + bad, 1, `"failures": `, ""},
@@ -79,6 +95,35 @@ func TestRun(t *testing.T) {
 			}
 		})
 	}
+}
+
+// goodConfig is the file of a configuration without mistakes.
+func goodConfig(t *testing.T) string {
+	t.Helper()
+	rack, err := sim.New(sim.Config{Pis: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rack.Close()
+	dir := t.TempDir()
+	cfg := demo.Configure(rack.Inventory(), filepath.Join(dir, "state"), 1, demo.ClientPorts{DHCP: 1068, SSH: 1022})
+	for i := range cfg.Switches {
+		sw := &cfg.Switches[i]
+		sw.CredentialsFile = filepath.Join(dir, sw.Name+".secret")
+		secret := fmt.Sprintf("read_community = %q\nwrite_community = %q\n", sw.Credentials.ReadCommunity, sw.Credentials.WriteCommunity)
+		if err := os.WriteFile(sw.CredentialsFile, []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "rack.toml")
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(cfg.Encode(file), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 func TestKeysAreReadHere(t *testing.T) {

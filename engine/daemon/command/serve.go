@@ -66,6 +66,7 @@ func (p *Program) report(problems []config.Problem) error {
 }
 
 func (p *Program) serve(ctx context.Context, cfg *config.Config, path string) error {
+	daemon.LeanMemory()
 	log := slog.New(systemd.LogHandler(p.Err))
 	service := systemd.Take(log)
 	hup := make(chan os.Signal, 1) // now: the signal ends who does not listen for it

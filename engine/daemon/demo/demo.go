@@ -209,6 +209,7 @@ func Configure(inv sim.Inventory, state string, speed float64, client ClientPort
 		Delay3B: hasten(c.DHCP.Delay3B, 10*time.Millisecond), Nudge: hasten(c.DHCP.Nudge, 5*time.Millisecond),
 	}
 	c.TFTP.Port, c.NFS.Port, c.NFS.Driver = 0, 0, config.NFSDemo
+	c.HTTP = config.HTTP{} // a service on this computer has its port
 	c.SSH = config.SSH{Port: int(client.SSH), Every: hasten(c.SSH.Every, 500*time.Millisecond), Timeout: c.SSH.Timeout}
 	c.Images = []config.Image{{Name: config.BuiltinImage, Label: "picloud's built-in demo image"}}
 	c.Orders.Disk, c.Orders.Pool, c.Orders.SSHPorts = 50, netip.MustParsePrefix("2001:db8::/64"), 5099

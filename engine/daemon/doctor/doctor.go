@@ -40,12 +40,12 @@ func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // Finding is one thing that was looked at.
 type Finding struct {
-	Check   string `json:"check"`   // short stable name
-	Group   string `json:"group"`   // see Groups
-	Subject string `json:"subject"` // what it is about, as sw1/23; "" = the host
-	Level   Level  `json:"level"`
-	Text    string `json:"text"`   // what is
-	Remedy  string `json:"remedy"` // what to do: a command or a sentence; "" = nothing
+	Check   string `json:"check" doc:"its short stable name"`
+	Group   string `json:"group" doc:"see doctor --only"`
+	Subject string `json:"subject" doc:"what it is about, as sw1/23; empty = the host"`
+	Level   Level  `json:"level" doc:"ok, warning, failure"`
+	Text    string `json:"text" doc:"what is"`
+	Remedy  string `json:"remedy" doc:"what to do: a command or a sentence; empty = nothing"`
 }
 
 // Health is the finding as the engine shows it.

@@ -17,14 +17,14 @@ const reportVersion = 1
 
 // Report is what an examination found. Its JSON is for scripts.
 type Report struct {
-	Version  int       `json:"version"`
+	Version  int       `json:"version" doc:"1"`
 	At       time.Time `json:"at"`
 	Rack     string    `json:"rack"`
-	Serving  bool      `json:"serving"` // the service was running
-	OK       int       `json:"ok"`
+	Serving  bool      `json:"serving" doc:"the service was running"`
+	OK       int       `json:"ok" doc:"how many findings"`
 	Warnings int       `json:"warnings"`
 	Failures int       `json:"failures"`
-	Worst    Level     `json:"worst"`
+	Worst    Level     `json:"worst" doc:"ok, warning, failure"`
 	Findings []Finding `json:"findings"`
 }
 

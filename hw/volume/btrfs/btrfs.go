@@ -53,7 +53,7 @@ var _ volume.Driver = (*Driver)(nil)
 
 // Open returns the driver of a state folder on a btrfs file system. The folder
 // is made if it is not there, and quotas are turned on. Only one process may
-// use it at a time. On another file system the error wraps
+// use it at a time, but for images. On another file system the error wraps
 // [volume.ErrNotSupported].
 func Open(state string, opts Options) (*Driver, error) {
 	d, err := open(state, opts)
@@ -73,7 +73,7 @@ func open(state string, opts Options) (*Driver, error) {
 	}
 	d := &Driver{
 		images: filepath.Join(abs, "images"), volumes: filepath.Join(abs, "volumes"),
-		snapshots: filepath.Join(abs, "snapshots"), opts: opts,
+		snapshots: filepath.Join(abs, "snapshots"), opts: opts, locks: namelock.Locks{Shared: filepath.Join(abs, "locks")},
 	}
 	// In the roots are set-user-ID programs and files for all of their users,
 	// who are not those of this host.

@@ -127,8 +127,8 @@ func (d *Driver) recoverEntry(ctx context.Context, parent, entry string) error {
 	if parent == d.images {
 		lock = "/" + lock
 	}
-	release, err := d.locks.Acquire(ctx, lock)
-	if err != nil {
+	release, ok, err := d.locks.Try(ctx, lock)
+	if err != nil || !ok { // another process is at the image
 		return err
 	}
 	defer release()

@@ -59,7 +59,7 @@ type Driver struct {
 var _ volume.Driver = (*Driver)(nil)
 
 // Open returns the driver of a state folder, which is made if it is not there.
-// Only one process may use it at a time.
+// Only one process may use it at a time, but for images.
 func Open(state string, opts Options) (*Driver, error) {
 	abs, err := filepath.Abs(state)
 	if err != nil {
@@ -67,7 +67,7 @@ func Open(state string, opts Options) (*Driver, error) {
 	}
 	d := &Driver{
 		images: filepath.Join(abs, "images"), volumes: filepath.Join(abs, "volumes"),
-		snapshots: filepath.Join(abs, "snapshots"), opts: opts,
+		snapshots: filepath.Join(abs, "snapshots"), opts: opts, locks: namelock.Locks{Shared: filepath.Join(abs, "locks")},
 	}
 	// In the roots are set-user-ID programs and files for all of their users,
 	// who are not those of this host.
@@ -381,8 +381,8 @@ func (d *Driver) recoverTree(ctx context.Context, parent, name string) error {
 	if parent == d.images {
 		lock = "/" + lock
 	}
-	release, err := d.locks.Acquire(ctx, lock)
-	if err != nil {
+	release, ok, err := d.locks.Try(ctx, lock)
+	if err != nil || !ok { // another process is at the image
 		return err
 	}
 	defer release()

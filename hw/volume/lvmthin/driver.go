@@ -61,7 +61,7 @@ var _ volume.Driver = (*Driver)(nil)
 
 // Open returns the driver of a thin pool, with its mounts below the state
 // folder, which is made if it is not there. Only one process may use the pool
-// at a time. If there is no such pool, the error wraps [volume.ErrNotFound].
+// at a time, but for images. If there is no such pool, the error wraps [volume.ErrNotFound].
 func Open(ctx context.Context, state string, opts Options) (*Driver, error) {
 	d, err := open(ctx, state, opts)
 	if err != nil {
@@ -81,7 +81,7 @@ func open(ctx context.Context, state string, opts Options) (*Driver, error) {
 	if opts.NearlyFull <= 0 {
 		opts.NearlyFull = volume.DefaultNearlyFull
 	}
-	d := &Driver{volumes: filepath.Join(abs, "volumes"), imports: filepath.Join(abs, "imports"), opts: opts}
+	d := &Driver{volumes: filepath.Join(abs, "volumes"), imports: filepath.Join(abs, "imports"), opts: opts, locks: namelock.Locks{Shared: filepath.Join(abs, "locks")}}
 	// In the roots are set-user-ID programs and files for all of their users,
 	// who are not those of this host.
 	for _, dir := range []string{abs, d.volumes, d.imports} {
@@ -270,8 +270,8 @@ func (d *Driver) recover(ctx context.Context) error {
 }
 
 func (d *Driver) recoverName(ctx context.Context, lock string) error {
-	release, err := d.locks.Acquire(ctx, lock)
-	if err != nil {
+	release, ok, err := d.locks.Try(ctx, lock)
+	if err != nil || !ok { // another process is at the image
 		return err
 	}
 	defer release()

@@ -91,7 +91,7 @@ const imageSize = 96 << 20
 // What a short run does: the emulated guest takes seconds for each call of
 // LVM, and the rest is the same in any driver.
 var (
-	shortTests   = []string{"CloneKeepsAll", "CloneAtOnce", "Size", "SnapshotAndRollback", "RemoveTakesSnapshots", "Wipe", "NearlyFull", "ImportWholeOrNotAtAll", "Trim"}
+	shortTests   = []string{"CloneKeepsAll", "CloneAtOnce", "Size", "SnapshotAndRollback", "RemoveTakesSnapshots", "Wipe", "NearlyFull", "ImportWholeOrNotAtAll", "Trim", "RecoverBesideImport"}
 	shortCrashes = []string{"Clone", "Grow", "Rollback"}
 )
 

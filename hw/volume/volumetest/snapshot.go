@@ -370,3 +370,26 @@ func recoverKeepsAll(t *testing.T, f Fixture) {
 		t.Errorf("there are %s", got)
 	}
 }
+
+// recoverBesideImport: the service starts again while somebody adds an image by
+// another process.
+func recoverBesideImport(t *testing.T, f Fixture) {
+	service := f.NearlyFull(t) // of the same volumes
+	check(t, f.Import(t.Context(), "demo", f.ImageSize, func(ctx context.Context, dir string) error {
+		first := os.WriteFile(filepath.Join(dir, "one"), []byte("image"), 0o644)
+		if err := service.Recover(ctx); err != nil {
+			t.Errorf("recover: %v", err)
+		}
+		if list, err := service.Images(ctx); err != nil || len(list) != 0 {
+			t.Errorf("images %v, %v", list, err)
+		}
+		return errors.Join(first, os.WriteFile(filepath.Join(dir, "two"), []byte("image"), 0o644))
+	}))
+	check(t, service.Recover(t.Context()))
+	dir := f.clone(t, "a")
+	for _, name := range []string{"one", "two"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != "image" {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}

@@ -59,6 +59,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture, only ...string) {
 		{"Trim", trim},
 		{"NearlyFull", nearlyFull},
 		{"RecoverKeepsAll", recoverKeepsAll},
+		{"RecoverBesideImport", recoverBesideImport},
 	} {
 		if len(only) > 0 && !slices.Contains(only, test.name) {
 			continue

@@ -70,6 +70,7 @@ var hints = []struct {
 }{
 	{ErrInvalidName, "use 1 to 63 small letters, digits, and . - _ between them"},
 	{ErrExists, "choose another name, or remove the image first"},
+	{errNoDigest, "give the 64 hexadecimal digits that the publisher tells"},
 	{ErrDigest, "download the file again, and compare the digest with the publisher's"},
 	{ErrTruncated, "download the file again"},
 	{ptable.ErrOutside, "the file is cut off, or a trap: download it again"},

@@ -693,8 +693,10 @@ func TestAddErrors(t *testing.T) {
 	if _, err := Add(t.Context(), Options{Name: "x", Dir: dir, Source: pipe}); !errors.Is(err, ErrFormat) {
 		t.Error(err)
 	}
-	for _, sum := range []string{strings.Repeat("0", 64), "abc", strings.Repeat("z", 64)} {
-		if _, err := Add(t.Context(), Options{Name: "x", Dir: dir, Source: src, SHA256: sum}); !errors.Is(err, ErrDigest) {
+	for sum, hint := range map[string]string{
+		strings.Repeat("0", 64): "download the file again", "abc": "64 hexadecimal digits", strings.Repeat("z", 64): "64 hexadecimal digits",
+	} {
+		if _, err := Add(t.Context(), Options{Name: "x", Dir: dir, Source: src, SHA256: sum}); !errors.Is(err, ErrDigest) || !strings.Contains(err.Error(), hint) {
 			t.Error(err)
 		}
 	}

@@ -18,6 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// errNoDigest means that what a file is to be compared with is no digest.
+var errNoDigest = errors.New("no SHA-256 to compare with")
+
 // source is a file that somebody gave, open for as long as it is read.
 type source struct {
 	f      *os.File
@@ -57,7 +60,7 @@ func (s *source) hash(ctx context.Context, want string, progress func(int64)) er
 	case want == "":
 		return nil
 	case err != nil || len(raw) != sha256.Size:
-		return fmt.Errorf("%w: %.80q is no SHA-256: want 64 hexadecimal digits", ErrDigest, want)
+		return fmt.Errorf("%w: %w: %.80q", ErrDigest, errNoDigest, want)
 	case want != s.digest:
 		return fmt.Errorf("%w: the file has %s", ErrDigest, s.digest)
 	}
