@@ -55,7 +55,11 @@ func (m *sold) save(c *Changes) {
 }
 
 func (m *sold) load(s *State) {
-	s.Servers = append(s.Servers, slices.Collect(maps.Values(m.servers))...)
+	for _, v := range m.servers {
+		if !v.State.Ended() || v.Number != 0 {
+			s.Servers = append(s.Servers, v)
+		}
+	}
 	s.Accounts = append(s.Accounts, slices.Collect(maps.Values(m.accounts))...)
 	s.APIKeys = append(s.APIKeys, slices.Collect(maps.Values(m.keys))...)
 	s.Webhooks = append(s.Webhooks, slices.Collect(maps.Values(m.webhooks))...)

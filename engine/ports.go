@@ -14,7 +14,7 @@ var ErrNotFound = errors.New("not found")
 // Ended jobs, old boots, log and audit stay in the store and are paged.
 type State struct {
 	Pis     []Pi
-	Servers []Server
+	Servers []Server // without those that have ended and hold no number
 	Images  []Image
 	Volumes []Volume   // without removed ones
 	Jobs    []Job      // not ended

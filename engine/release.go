@@ -122,6 +122,7 @@ func (r *rack) tidyServer(s Server, now time.Time) {
 	case s.State.Ended() && s.Number != 0 && now.Sub(s.Ended) >= r.rules.Quarantine:
 		s.Number, s.SSHPort = 0, 0
 		r.saveServer(s)
+		delete(r.servers, s.Name) // the store keeps it as history
 	}
 }
 

@@ -87,3 +87,50 @@ func BenchmarkPageOfLog(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSaveOrder is an order as the engine saves it: all that it is, at once.
+func BenchmarkSaveOrder(b *testing.B) {
+	s := openNew(b, Options{})
+	save(b, s, engine.Changes{
+		Accounts: []engine.Account{{Name: "acme"}}, Webhooks: []engine.Webhook{{ID: "w", Account: "acme"}},
+	})
+	for i := range b.N {
+		save(b, s, order(int64(i+1)))
+	}
+}
+
+// order is the n-th, on a Pi of its own.
+func order(n int64) engine.Changes {
+	all := everything()
+	server, pi, job, volume := all.Servers[2], all.Pis[0], all.Jobs[0], all.Volumes[1]
+	server.Name, server.State, server.Task, server.Number = fmt.Sprint("s", n), engine.ServerProvisioning, n, int(n)
+	server.SSHPort, server.Address = 0, numbered("", int(n)).Address
+	pi.Name, pi.Server, pi.Segment.Port = engine.PiName(fmt.Sprint("p", n)), server.Name, engine.PortID{}
+	volume.Name, job.ID, job.Steps = fmt.Sprint("p", n, "-", n), n, make([]engine.Step, 9)
+	for i := range job.Steps {
+		job.Steps[i] = engine.Step{Name: fmt.Sprint(i), State: engine.StepWaiting}
+	}
+	return engine.Changes{
+		Servers: []engine.Server{server}, Pis: []engine.Pi{pi}, Jobs: []engine.Job{job}, Volumes: []engine.Volume{volume},
+		Audit:      []engine.AuditRow{{ID: n, Time: at(0), Actor: "acme", Verb: "provision", Job: n}},
+		Onces:      []engine.OnceRow{{Account: "acme", Once: engine.Once{Key: fmt.Sprint(n), Digest: "4e5f"}, Job: n, Time: at(0)}},
+		Ledger:     []engine.LedgerRow{{ID: n, Time: second(int(n)), Kind: engine.LedgerStart, Account: "acme", Server: server.Name, Task: n}},
+		Notices:    []engine.Notice{{ID: n, Time: at(0), Account: "acme", Kind: engine.NoticeOrdered, Task: n}},
+		Deliveries: []engine.Delivery{{Notice: n, Webhook: "w", Next: at(0)}},
+	}
+}
+
+// BenchmarkLoadAfterYears is a start where a hundred thousand servers have ended.
+func BenchmarkLoadAfterYears(b *testing.B) {
+	s := openNew(b, Options{})
+	var c engine.Changes
+	for i := range 100_000 {
+		c.Servers = append(c.Servers, engine.Server{Name: fmt.Sprint("s", i), State: engine.ServerReleased, Note: "gone"})
+	}
+	save(b, s, c)
+	for b.Loop() {
+		if st := loaded(b, s); len(st.Servers) != 0 {
+			b.Fatal(len(st.Servers))
+		}
+	}
+}

@@ -165,6 +165,7 @@ func TestPlansUseKeys(t *testing.T) {
 		logLines.sel("WHERE id < ? ORDER BY id DESC LIMIT ?"): "SEARCH log USING INTEGER PRIMARY KEY",
 		audit.sel("WHERE ended IS NULL ORDER BY id"):          "SCAN audit USING INDEX audit_open",
 		volumes.sel(presentVolumes):                           "volumes_present",
+		servers.sel(presentServers):                           "servers_present",
 		openJobs:                                              "SCAN jobs USING INDEX jobs_open",
 		pageOfJobs:                                            "SEARCH jobs USING INTEGER PRIMARY KEY",
 		pageOfBoots:                                           "SEARCH boots USING INDEX boots_of_pi (pi=?)",

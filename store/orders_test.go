@@ -115,14 +115,26 @@ func TestNumbersChangeHands(t *testing.T) {
 func TestQuarantine(t *testing.T) {
 	s := openNew(t, Options{})
 	old := numbered("old", 7)
-	old.State, old.Ended = engine.ServerReleased, at(5)
+	old.State, old.Ended, old.Keys = engine.ServerReleased, at(5), []string{"ssh-ed25519 AAAA"}
 	save(t, s, engine.Changes{Accounts: []engine.Account{{Name: "acme"}}, Servers: []engine.Server{old}})
 	if err := s.Save(t.Context(), engine.Changes{Servers: []engine.Server{numbered("new", 7)}}); err == nil {
 		t.Fatal("a number in quarantine was given")
 	}
+	if n := rows(t, s, "server_keys"); n != 1 {
+		t.Errorf("%d keys", n)
+	}
 	old.Number, old.SSHPort = 0, 0 // the address stays as history
 	save(t, s, engine.Changes{Servers: []engine.Server{old}})
 	save(t, s, engine.Changes{Servers: []engine.Server{numbered("new", 7)}})
+	if got := loaded(t, s).Servers; len(got) != 1 || got[0].Name != "new" {
+		t.Errorf("a start reads %+v, want only the one that is there", got)
+	}
+	if n := rows(t, s, "servers"); n != 2 {
+		t.Errorf("%d rows: the history is lost", n)
+	}
+	if n := rows(t, s, "server_keys"); n != 0 {
+		t.Errorf("%d keys of one that is gone", n)
+	}
 }
 
 // What must not be twice is refused whole, and by the database: a second order

@@ -94,7 +94,7 @@ func newestFirst[V any](list []V) []V { slices.Reverse(list); return list }
 
 func (m *model) state() engine.State {
 	st := engine.State{
-		Pis: byKey(m.pis, anyOf), Servers: byKey(m.servers, anyOf), Images: byKey(m.images, anyOf),
+		Pis: byKey(m.pis, anyOf), Servers: byKey(m.servers, func(s engine.Server) bool { return !s.State.Ended() || s.Number != 0 }), Images: byKey(m.images, anyOf),
 		Volumes: byKey(m.volumes, func(v engine.Volume) bool { return v.State != engine.VolumeRemoved }),
 		Jobs:    byKey(m.jobs, func(j engine.Job) bool { return !j.State.Ended() }),
 		Open:    byKey(m.audit, func(a engine.AuditRow) bool { return a.Ended.IsZero() }),

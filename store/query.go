@@ -40,6 +40,9 @@ func list[R any](ctx context.Context, q queryer, to *[]R, t table[R], tail strin
 // presentVolumes are those that a start reads.
 const presentVolumes = "WHERE state <> 'removed' ORDER BY name"
 
+// presentServers are those that a start reads: see engine.State.
+const presentServers = "WHERE state NOT IN ('released', 'failed') OR number <> 0 ORDER BY name"
+
 // A parent and its children are read by one statement, so that they are of one
 // moment without a transaction. A parent without children comes once, with
 // NULLs.

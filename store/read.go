@@ -49,7 +49,7 @@ func load(ctx context.Context, tx *sql.Tx, st *engine.State) error {
 }
 
 func loadServers(ctx context.Context, tx *sql.Tx, st *engine.State) error {
-	if err := list(ctx, tx, &st.Servers, servers, "ORDER BY name"); err != nil {
+	if err := list(ctx, tx, &st.Servers, servers, presentServers); err != nil {
 		return err
 	}
 	var keys []serverKey
@@ -61,7 +61,9 @@ func loadServers(ctx context.Context, tx *sql.Tx, st *engine.State) error {
 		at[st.Servers[i].Name] = &st.Servers[i]
 	}
 	for _, k := range keys {
-		at[k.server].Keys = append(at[k.server].Keys, k.line) // a foreign key: it is there
+		if s := at[k.server]; s != nil { // one that is gone keeps none, but the file may have been edited
+			s.Keys = append(s.Keys, k.line)
+		}
 	}
 	return nil
 }

@@ -208,10 +208,14 @@ func putRow[R any](b *batch, t table[R], statement string, row *R) {
 	}
 }
 
-// putServer writes a server and replaces its keys.
+// putServer writes a server and replaces its keys; one that has ended and holds no
+// number any more keeps none.
 func putServer(b *batch, s *engine.Server) {
 	putRow(b, servers, servers.upsert, s)
 	b.do("keys of server "+s.Name, dropKeys, s.Name)
+	if s.State.Ended() && s.Number == 0 {
+		return
+	}
 	for i, line := range s.Keys {
 		putRow(b, serverKeys, serverKeys.insert, &serverKey{server: s.Name, seq: i, line: line})
 	}

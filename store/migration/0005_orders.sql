@@ -72,6 +72,10 @@ CREATE UNIQUE INDEX servers_number ON servers (number) WHERE number <> 0;
 CREATE UNIQUE INDEX servers_address ON servers (address) WHERE number <> 0 AND address <> '';
 CREATE UNIQUE INDEX servers_ssh_port ON servers (ssh_port) WHERE number <> 0 AND ssh_port <> 0;
 
+-- What has ended and holds no number is kept as history and piles up; a start
+-- reads the others.
+CREATE INDEX servers_present ON servers (name) WHERE state NOT IN ('released', 'failed') OR number <> 0;
+
 ALTER TABLE pis ADD COLUMN memory INTEGER NOT NULL DEFAULT 0 CHECK (memory >= 0);
 ALTER TABLE pis ADD COLUMN exam INTEGER NOT NULL DEFAULT 0 CHECK (exam IN (0, 1));
 

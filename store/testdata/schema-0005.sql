@@ -310,6 +310,7 @@ CREATE INDEX onces_by_time ON onces (time);
 CREATE UNIQUE INDEX servers_number ON servers (number) WHERE number <> 0;
 CREATE UNIQUE INDEX servers_address ON servers (address) WHERE number <> 0 AND address <> '';
 CREATE UNIQUE INDEX servers_ssh_port ON servers (ssh_port) WHERE number <> 0 AND ssh_port <> 0;
+CREATE INDEX servers_present ON servers (name) WHERE state NOT IN ('released', 'failed') OR number <> 0;
 CREATE UNIQUE INDEX pis_server ON pis (server) WHERE server IS NOT NULL;
 CREATE INDEX ledger_of_account ON ledger (account, time);
 CREATE UNIQUE INDEX ledger_once ON ledger (server, task, kind) WHERE kind <> 'change';
