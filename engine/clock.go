@@ -50,6 +50,10 @@ func (c *billClock) at(reading time.Time) time.Time {
 	return c.base.Add(max(reading.Sub(c.start), 0)).Truncate(time.Second)
 }
 
+// ahead is by how much the clock began later than the wall clock said, since the
+// ledger has rows from then: the wall clock is wrong, or was.
+func (c *billClock) ahead() time.Duration { return c.base.Sub(c.start.Round(0)) }
+
 // settle takes note that every row whose time was read before is in the store:
 // those to come have a time that is not before now. The loop says so after each
 // flush.

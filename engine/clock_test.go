@@ -64,7 +64,10 @@ func TestBillClockIsNotBeforeTheLedger(t *testing.T) {
 		for _, ahead := range []time.Duration{-time.Hour, -time.Nanosecond, 0, time.Nanosecond, time.Second, 400 * 24 * time.Hour} {
 			floor := time.Now().Add(ahead)
 			for _, floor := range []time.Time{floor, floor.Round(0), floor.In(time.FixedZone("", 5*3600+1800))} {
-				c := newBillClock(floor)
+				c, want := newBillClock(floor), max(time.Until(floor), 0)
+				if got := c.ahead(); got < want || got >= want+time.Second {
+					t.Errorf("a ledger %s ahead is told as %s", want, got)
+				}
 				first := c.now()
 				if first.Before(floor) || first.Nanosecond() != 0 || first.Location() != time.UTC {
 					t.Errorf("a ledger %s ahead: the clock begins at %s, before %s", ahead, first, floor)

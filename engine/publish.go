@@ -137,7 +137,7 @@ func (r *rack) viewPi(p *piState) PiView {
 	if p.Rescue {
 		v.RescueKeys = r.volumes[p.Volume].RescueKeys
 	}
-	v.Memory, v.Exam = p.Memory, p.Exam
+	v.Exam = p.Exam
 	v.FormerUntil = r.formerUntil(p)
 	if p.other != nil {
 		if home := r.homeOf(p.other.MAC, p); home != nil {

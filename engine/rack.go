@@ -76,6 +76,9 @@ func newRack(e *Engine, s State) *rack {
 	r.operators = loadOperators(s.Operators)
 	r.accounts = newAccounts(&s)
 	r.clock = newBillClock(s.Billed)
+	if ahead := r.clock.ahead(); ahead > time.Minute {
+		e.cfg.Log.Warn("the ledger has rows from the future: servers are charged from there on; set this computer's clock", "newest", s.Billed, "ahead", ahead)
+	}
 	for _, o := range s.Onces {
 		r.onces[onceKey{o.Account, o.Key}] = o
 	}

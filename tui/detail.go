@@ -280,6 +280,9 @@ func boardFact(p *engine.PiView) string {
 	if mac := p.MAC.String(); mac != "" {
 		s += ", " + mac
 	}
+	if p.Memory != 0 {
+		s += fmt.Sprintf(", %d MB", p.Memory)
+	}
 	return s
 }
 

@@ -48,7 +48,7 @@
 // decides who may do what; the console only says so early.
 //
 // What is told of the disk carries its age as everything else does: a "?" after
-// a figure means that it was told long ago. "R" after a stage is a Pi in rescue.
+// a figure means that it was told long ago. "R" after a stage is a Pi in rescue, "E" one under examination.
 //
 // On the faceplate "#" is a Pi that is marked broken, whatever else it does.
 package tui

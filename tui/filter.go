@@ -34,6 +34,7 @@ var groups = []group{
 	{"rented", "a customer has it", func(p *engine.PiView) bool { return p.Server != "" }},
 	{"busy", "it has a job", func(p *engine.PiView) bool { return p.Job != nil }},
 	{"rescue", "it boots the small system in memory", func(p *engine.PiView) bool { return p.Rescue }},
+	{"exam", "it is under examination", func(p *engine.PiView) bool { return p.Exam }},
 	{"full", "its root is nearly full", isFull},
 	{"booting", "between power and up", func(p *engine.PiView) bool { return p.Stage.Booting() }},
 }

@@ -96,6 +96,7 @@ func (m *Model) helpTexts(g *page) {
 	g.hang(span{plain, "  [ ]       "}, 12, plain, "the selected Pi; * before a mark: marked by you")
 	g.head("marks in the table")
 	g.hang(span{strong, "  up R      "}, 12, plain, "in rescue: a small system in memory, with its root mounted")
+	g.hang(span{strong, "  kernel E  "}, 12, plain, "under examination: a small system in memory that works it hard and reports")
 	g.hang(span{strong, "  USE       "}, 12, plain, "how full its root is, or what is in one without a limit; ? in the unit's place: told long ago")
 	g.hang(span{strong, "  disk 61%  "}, 12, plain, "in the first line: how full the disk of all roots is; ! nearly full, no new root is made; meta: of an LVM pool its metadata, when that is fuller")
 	g.head("filter: words that must all hold, ! before one turns it round")

@@ -280,6 +280,8 @@ func (m *Model) summary() textLine {
 		return textLine{who, {warn, "unknown: switch " + p.Port.Switch + " does not answer"}}
 	case p.ExportErr != "":
 		return textLine{who, {bad, "its root is not exported: "}, {plain, p.ExportErr}}
+	case p.Exam:
+		return textLine{who, {busy, "under examination: "}, {plain, "it runs a small system in memory that reports"}}
 	case p.Rescue:
 		return textLine{who, {warn, "in rescue: "}, {plain, "it boots a small system in memory; :unrescue ends it"}}
 	case p.SeenIs != "":

@@ -11,6 +11,10 @@ import (
 // rescue tells that a Pi boots the small system in memory, and by what keys it
 // shows itself.
 func (g *page) rescue(p *engine.PiView) {
+	if p.Exam {
+		g.fact("exam", busy, "under way: it runs a small system in memory that reports, and nobody can log in")
+		return
+	}
 	if !p.Rescue {
 		return
 	}

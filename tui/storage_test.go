@@ -49,6 +49,8 @@ func TestStorageFacts(t *testing.T) {
 		{"no undo", func(p *engine.PiView) { p.Former = "" }, nil, " undo  "},
 		{"rescue", func(p *engine.PiView) { p.Rescue, p.RescueKeys = true, []engine.HostKey{key} },
 			[]string{" rescue  on: it boots a small system in memory; :unrescue ends it", " its key ssh-ed25519 SHA256:abc", "a3-002 in rescue:"}, ""},
+		{"examination", func(p *engine.PiView) { p.Exam, p.Rescue, p.Memory = true, true, 4096 },
+			[]string{" exam    under way: it runs a small system in memory that reports", ", 4096 MB\n", "a3-002 under examination: it runs a small system in memory that reports"}, " rescue  on"},
 		{"no rescue", func(p *engine.PiView) {}, []string{" disk    lvm, 1.2 of 2 TB used, 61%, metadata 12%\n"}, "rescue:"},
 	}
 	for _, tt := range tests {
@@ -64,6 +66,17 @@ func TestStorageFacts(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestStageMarks: the table tells what a Pi boots instead of its root.
+func TestStageMarks(t *testing.T) {
+	for want, p := range map[string]engine.PiView{
+		"up": {Stage: engine.StageUp}, "up R": {Stage: engine.StageUp, Rescue: true}, "kernel E": {Stage: engine.StageKernel, Exam: true, Rescue: true},
+	} {
+		if got := string(stageCell(nil, nil, &p)); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 

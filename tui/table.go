@@ -168,13 +168,19 @@ func appendStage(b []byte, p *engine.PiView) []byte {
 	return append(b, p.Stage.String()...)
 }
 
-// rescueMark stands after the stage of a Pi that is in rescue.
-const rescueMark = " R"
+// These stand after the stage of a Pi that is in rescue, or examined.
+const (
+	rescueMark = " R"
+	examMark   = " E"
+)
 
-// stageCell is the stage, with a mark for rescue.
+// stageCell is the stage, with a mark for what it boots instead of its root.
 func stageCell(_ *Model, b []byte, p *engine.PiView) []byte {
 	b = appendStage(b, p)
-	if p.Rescue {
+	switch {
+	case p.Exam:
+		b = append(b, examMark...)
+	case p.Rescue:
 		b = append(b, rescueMark...)
 	}
 	return b

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"picloud/engine"
+	"picloud/engine/config"
 	"picloud/engine/daemon"
 	"picloud/engine/daemon/demo"
 	"picloud/hw/sim"
@@ -22,6 +23,13 @@ import (
 // monitored is a service of a few simulated Pis; it ends with the test. url is
 // where monitoring asks.
 func monitored(t *testing.T, pis int) (d *daemon.Daemon, url string) {
+	t.Helper()
+	d, cfg := simulated(t, pis)
+	return d, "http://" + cfg.HTTP.Listen.String()
+}
+
+// simulated is monitored with the configuration that it was started with.
+func simulated(t *testing.T, pis int) (*daemon.Daemon, *config.Config) {
 	t.Helper()
 	const speed = 20
 	rack, err := sim.New(sim.Config{Seed: 3, Pis: pis, Speed: speed})
@@ -37,7 +45,7 @@ func monitored(t *testing.T, pis int) (d *daemon.Daemon, url string) {
 	cfg.Console.Socket = filepath.Join(dir, "socket")
 	cfg.HTTP.Listen = netip.MustParseAddrPort(fmt.Sprintf("127.0.0.1:%d", freePort(t)))
 	cfg.API.Listen = netip.MustParseAddrPort(fmt.Sprintf("127.0.0.1:%d", freePort(t)))
-	d, err = daemon.Open(t.Context(), daemon.Options{
+	d, err := daemon.Open(t.Context(), daemon.Options{
 		Config: cfg, Speed: speed, Volatile: true, Door: true, Version: "1.2.3", Log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -61,7 +69,7 @@ func monitored(t *testing.T, pis int) (d *daemon.Daemon, url string) {
 			}
 		}
 	})
-	return d, "http://" + cfg.HTTP.Listen.String()
+	return d, cfg
 }
 
 func ask(t *testing.T, url string) (int, string) {

@@ -93,12 +93,15 @@ func (a *app) billTable(st *bill.Statement) {
 	}}
 	for i := range st.Lines {
 		l := &st.Lines[i]
-		t.row(l.Account, l.Server, specText(l.Spec), fmt.Sprintf("%d GB", l.DiskGB), a.when(l.From), a.when(l.To), fmt.Sprint(l.Seconds()), l.Price.String(), l.Amount.String())
+		t.row(l.Account, l.Server, specText(l.Spec), fmt.Sprintf("%d GB", l.DiskGB), utc(l.From), utc(l.To), fmt.Sprint(l.Seconds()), l.Price.String(), l.Amount.String())
 	}
 	a.print(&t)
 	until := ""
 	if !st.Over() {
-		until = ", counted up to " + a.when(st.Until)
+		until = ", counted up to " + utc(st.Until)
 	}
-	a.printf("%s%s: %s\n", st.Month, until, st.Total)
+	a.printf("%s in UTC%s: %s\n", st.Month, until, st.Total)
 }
+
+// utc writes a moment of a bill: its month is one in UTC, wherever it is read.
+func utc(t time.Time) string { return t.UTC().Format(time.DateTime) }

@@ -83,6 +83,7 @@ type piJSON struct {
 	Model       *string        `json:"model" doc:"3B, 3B+, 4B, 5"`
 	Serial      *string        `json:"serial" doc:"low 32 bits in hexadecimal"`
 	MAC         *string        `json:"mac"`
+	Memory      *int           `json:"memory_mb" doc:"as the board told when it was examined"`
 	Life        string         `json:"life" doc:"new, ready, allocated, deploying, live, releasing, broken"`
 	Note        *string        `json:"note" doc:"why it is broken"`
 	Server      *string        `json:"server" doc:"the customer's server on it"`
@@ -104,6 +105,7 @@ type piJSON struct {
 	FormerUntil stamp          `json:"former_root_until" doc:"when it is given up"`
 	Export      *string        `json:"export" doc:"what is exported to it"`
 	ExportError *string        `json:"export_error" doc:"why its root is not exported"`
+	Exam        bool           `json:"exam" doc:"it is under examination"`
 	Rescue      bool           `json:"rescue" doc:"it boots the rescue system"`
 	RescueKeys  []hostKeyJSON  `json:"rescue_ssh_host_keys"`
 	NFS         *nfsJSON       `json:"nfs"`
@@ -459,12 +461,12 @@ func wattsOut(p *engine.PiView) *int {
 func piOut(p *engine.PiView) piJSON {
 	out := piJSON{
 		Name: string(p.Name), Generation: p.Gen, Port: p.Port.String(), Segment: p.Segment.Name, Interface: p.Segment.Interface,
-		Model: null(string(p.Model)), Serial: null(serialText(p.Serial)), MAC: null(p.MAC.String()),
+		Model: null(string(p.Model)), Serial: null(serialText(p.Serial)), MAC: null(p.MAC.String()), Memory: null(p.Memory),
 		Life: string(p.Life), Note: null(p.Note), Server: null(p.Server), Owner: null(p.Owner),
 		Rent: rentOut(p), Free: p.Free, Power: powerWord(p.Power), PowerAt: stamp{p.PowerAt}, PowerWanted: p.Wanted, Milliwatts: wattsOut(p), Link: null(p.Link),
 		Stage: p.Stage.String(), StageSince: stamp{p.Since}, LastStage: lastStage(p), Diagnosis: diagnosisOut(p),
 		Image: null(p.Image), Root: volumeOut(p.Root, &p.RootVolume), Former: volumeOut(p.Former, &p.FormerVolume), FormerUntil: stamp{p.FormerUntil},
-		Export: null(p.Export), ExportError: null(p.ExportErr), Rescue: p.Rescue, RescueKeys: keysOut(p.RescueKeys),
+		Export: null(p.Export), ExportError: null(p.ExportErr), Exam: p.Exam, Rescue: p.Rescue, RescueKeys: keysOut(p.RescueKeys),
 	}
 	if p.Addr.IsValid() {
 		out.Address = null(p.Addr.String())

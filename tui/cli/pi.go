@@ -135,6 +135,8 @@ func noteOf(p *engine.PiView) string {
 		return "switch " + p.Port.Switch + " does not answer"
 	case p.ExportErr != "":
 		return "root not exported: " + p.ExportErr
+	case p.Exam:
+		return "under examination"
 	case p.Rescue:
 		return "rescue system"
 	}
@@ -295,6 +297,9 @@ func boardFact(p *engine.PiView) string {
 	if mac := p.MAC.String(); mac != "" {
 		s += ", " + mac
 	}
+	if p.Memory != 0 {
+		s += fmt.Sprintf(", %d MB", p.Memory)
+	}
 	return s
 }
 
@@ -334,6 +339,9 @@ func (g *page) roots(now *engine.Snapshot, p *engine.PiView) {
 		g.fact("export", p.Export)
 	}
 	keys := p.RootVolume.HostKeys
+	if p.Exam {
+		g.fact("exam", "under way: it runs a system in memory that reports; then it is ready, or broken")
+	}
 	if p.Rescue {
 		g.fact("rescue", "it boots the rescue system; picloud pi unrescue "+string(p.Name)+" ends that")
 		keys = p.RescueKeys

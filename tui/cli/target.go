@@ -27,6 +27,7 @@ var sets = []set{
 	{"broken", "marked broken", func(p *engine.PiView) bool { return p.Life == engine.LifeBroken }},
 	{"new", "no board is known, or it is not ready yet", func(p *engine.PiView) bool { return p.Life == engine.LifeNew }},
 	{"rescue", "it boots the rescue system", func(p *engine.PiView) bool { return p.Rescue }},
+	{"exam", "it is under examination", func(p *engine.PiView) bool { return p.Exam }},
 }
 
 // isFault tells whether a Pi needs somebody. One marked broken has somebody.

@@ -38,7 +38,7 @@ type reimageInput struct {
 type resizeInput struct {
 	ActInput
 	Body struct {
-		Disk int `json:"disk" minimum:"10" maximum:"100000" multipleOf:"10" doc:"GB; no less than now." example:"20"`
+		Disk int `json:"disk" minimum:"10" maximum:"16000" multipleOf:"10" doc:"GB; no less than now." example:"20"`
 	} `nameHint:"Resize"`
 }
 

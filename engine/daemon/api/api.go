@@ -57,6 +57,7 @@ type API struct {
 	tokens  *tokens
 	guesses *guesses
 	streams *streams
+	times   times
 	pages   pages
 }
 
@@ -78,7 +79,7 @@ func New(cfg Config) (*API, error) {
 	}
 	a := &API{
 		cfg: cfg, desk: cfg.Desk, log: cfg.Log, mux: &routes{ServeMux: http.NewServeMux()},
-		tokens: newTokens(cfg.Secret), guesses: newGuesses(), streams: newStreams(),
+		tokens: newTokens(cfg.Secret), guesses: newGuesses(), streams: newStreams(), times: defaultTimes,
 	}
 	root := humago.New(a.mux, huma.Config{
 		OpenAPI: &huma.OpenAPI{

@@ -24,6 +24,7 @@ type certificates struct {
 	now    *tls.Certificate
 	seen   [2]fs.FileInfo // the files that were read last, whatever came of it
 	looked time.Time
+	said   string // the last error
 }
 
 // get is tls.Config.GetCertificate: files that have changed are read first.
@@ -41,12 +42,19 @@ func (c *certificates) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if err == nil {
 		err = c.read(seen)
 	}
-	if err != nil {
-		c.log.Error("the API goes on with the certificate that it has", "err", err)
-	} else {
-		c.log.Info("the API has a new certificate", "file", c.cert, "until", c.now.Leaf.NotAfter)
-	}
+	c.tell(err)
 	return c.now, nil
+}
+
+func (c *certificates) tell(err error) {
+	switch {
+	case err == nil:
+		c.log.Info("the API has a new certificate", "file", c.cert, "until", c.now.Leaf.NotAfter)
+		c.said = ""
+	case err.Error() != c.said:
+		c.log.Error("the API goes on with the certificate that it has", "err", err)
+		c.said = err.Error()
+	}
 }
 
 // load reads the files for the first time.

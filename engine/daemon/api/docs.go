@@ -30,18 +30,18 @@ type pageOutput struct {
 
 func (a *API) addDocs(f *family) {
 	for _, one := range []struct {
-		id, path, contentType, summary string
-		body                           *[]byte
+		id, path, contentType, summary, kind string
+		body                                 *[]byte
 	}{
-		{"home", "/{$}", "text/html; charset=utf-8", "This documentation", &a.pages.html},
-		{"docs", "/docs", "text/html; charset=utf-8", "This documentation", &a.pages.html},
-		{"openapi", "/openapi.json", "application/json", "The OpenAPI 3.1 document", &a.pages.json},
+		{"home", "/{$}", "text/html; charset=utf-8", "This documentation", huma.TypeString, &a.pages.html},
+		{"docs", "/docs", "text/html; charset=utf-8", "This documentation", huma.TypeString, &a.pages.html},
+		{"openapi", "/openapi.json", "application/json", "The OpenAPI 3.1 document", huma.TypeObject, &a.pages.json},
 	} {
 		mediaType, _, _ := strings.Cut(one.contentType, ";")
 		op := huma.Operation{
 			OperationID: one.id, Method: http.MethodGet, Path: one.path, Summary: one.summary, Tags: []string{"Documentation"},
 			Responses: map[string]*huma.Response{"200": {
-				Description: one.summary, Content: map[string]*huma.MediaType{mediaType: {}},
+				Description: one.summary, Content: map[string]*huma.MediaType{mediaType: {Schema: &huma.Schema{Type: one.kind}}},
 			}},
 		}
 		add(f, op, needNobody, func(context.Context, *caller, *nothing) (*pageOutput, error) {

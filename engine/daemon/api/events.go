@@ -19,12 +19,6 @@ import (
 const (
 	// maxStreams is how many streams of events a key's owner may have at once.
 	maxStreams = 8
-	// heartbeat is how often a comment is sent where there is no event, so that
-	// both ends see a connection that has died.
-	heartbeat = 15 * time.Second
-	// slowest is how long a client may take to make room for what is sent. One
-	// that takes longer is dropped, and comes back with Last-Event-ID.
-	slowest = 10 * time.Second
 	// breath is the least time between two readings of the events: what comes
 	// meanwhile is sent together.
 	breath = 100 * time.Millisecond
@@ -88,7 +82,7 @@ func (a *API) addEvents(f *family) {
 	op := own("Account", "events", http.MethodGet, "/events", "Hear what happens to your servers")
 	op.Description = fmt.Sprintf("Server-sent events, until you hang up. Each has an id, a type and data in JSON, as webhooks get it. "+
 		"A comment is sent every %d seconds. Who reconnects with Last-Event-ID misses nothing that is kept. An account has %d streams at most.",
-		int(heartbeat.Seconds()), maxStreams)
+		int(a.times.beat.Seconds()), maxStreams)
 	op.Errors = []int{http.StatusForbidden, http.StatusServiceUnavailable}
 	op.Responses = map[string]*huma.Response{"200": {
 		Description: "A stream of events.",
@@ -183,7 +177,7 @@ func (s *stream) sendAll(notices []engine.Notice) error {
 }
 
 func (s *stream) send(b []byte) error {
-	if err := s.control.SetWriteDeadline(time.Now().Add(slowest)); err != nil {
+	if err := s.control.SetWriteDeadline(time.Now().Add(s.api.times.slow)); err != nil {
 		return err
 	}
 	if _, err := s.w.Write(b); err != nil {
@@ -208,7 +202,7 @@ func (s *stream) wait(ctx context.Context, more <-chan struct{}) error {
 	case <-s.api.streams.stopped:
 		return errStopping
 	}
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(s.api.times.beat)
 	defer beat.Stop()
 	for {
 		select {

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"path"
 	"runtime/debug"
@@ -86,8 +88,9 @@ func (a *API) recover(w http.ResponseWriter, r *http.Request) {
 	if cause == nil {
 		return
 	}
-	if cause == http.ErrAbortHandler { //nolint:errorlint // as net/http compares it
-		panic(cause)
+	err, _ := cause.(error)
+	if broken := (net.Error)(nil); errors.Is(err, http.ErrAbortHandler) || errors.As(err, &broken) || r.Context().Err() != nil {
+		panic(http.ErrAbortHandler) // the client has gone, or takes nothing
 	}
 	a.log.Error("API request panicked", "method", r.Method, "path", r.URL.Path, "panic", cause, "stack", string(debug.Stack()))
 	a.form(r).write(w, fail(http.StatusInternalServerError, "Something went wrong here; it is logged"))

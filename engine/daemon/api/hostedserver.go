@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 
@@ -14,7 +13,7 @@ import (
 // hostedOrder is what is asked for; what is left out is any, and the lowest spec
 // that fits is given.
 type hostedOrder struct {
-	Disk       int    `json:"disk,omitempty" minimum:"10" maximum:"100000" multipleOf:"10" doc:"GB; 10 if it is left out."`
+	Disk       int    `json:"disk,omitempty" minimum:"10" maximum:"16000" multipleOf:"10" doc:"GB; 10 if it is left out."`
 	Model      int    `json:"model,omitempty" minimum:"1" maximum:"99" doc:"Generation." example:"4"`
 	Memory     int    `json:"memory,omitempty" minimum:"1" maximum:"10000000" doc:"MB." example:"4096"`
 	CPU        int    `json:"cpu_speed,omitempty" minimum:"1" maximum:"1000000" doc:"MHz." example:"1500"`
@@ -113,7 +112,7 @@ func (a *API) queue(ctx context.Context, c *caller, in *taskInput) (*queueOutput
 	case engine.JobDone:
 		out.Status, out.Location = http.StatusSeeOther, c.base+a.cfg.Base+"/pi/servers/"+t.Server
 	case engine.JobFailed, engine.JobCancelled:
-		return nil, fail(http.StatusInternalServerError, fmt.Sprintf("%s: %s", t.Status, t.Error))
+		return nil, fail(http.StatusInternalServerError, whyFailed(&t.JobView))
 	}
 	out.Body.Status = t.Status
 	return out, nil

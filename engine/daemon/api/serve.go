@@ -17,18 +17,30 @@ import (
 // Limits of the server. A client polls every few seconds and sends little; a
 // stream of events has limits of its own.
 const (
-	maxConns    = 2048
-	maxHeader   = 16 << 10
-	headerLimit = 10 * time.Second
-	readLimit   = 30 * time.Second
-	writeLimit  = 30 * time.Second
-	idleLimit   = time.Minute
-	// stopLimit is how long requests that are being answered may take when the
-	// service stops.
-	stopLimit = 5 * time.Second
+	maxConns  = 2048
+	maxHeader = 16 << 10
 	// maxRequests bounds the requests at once of one HTTP/2 connection.
 	maxRequests = 64
 )
+
+// times are how long things may take.
+type times struct {
+	header, read, write, idle time.Duration // of http.Server
+	// stop is how long requests that are being answered may take when the service
+	// stops.
+	stop time.Duration
+	// beat is how often a comment is sent on a stream where there is no event, so
+	// that both ends see a connection that has died.
+	beat time.Duration
+	// slow is how long who listens to a stream may take to make room for what is
+	// sent. One that takes longer is dropped, and comes back with Last-Event-ID.
+	slow time.Duration
+}
+
+var defaultTimes = times{
+	header: 10 * time.Second, read: 30 * time.Second, write: 30 * time.Second, idle: time.Minute,
+	stop: 5 * time.Second, beat: 15 * time.Second, slow: 10 * time.Second,
+}
 
 // ListenConfig is where the API is served.
 type ListenConfig struct {
@@ -83,8 +95,8 @@ func (l *Listener) URL() string {
 // being answered are. It closes l.
 func (a *API) Serve(ctx context.Context, l *Listener) error {
 	server := &http.Server{
-		Handler: a.Handler(), ReadHeaderTimeout: headerLimit, ReadTimeout: readLimit, WriteTimeout: writeLimit,
-		IdleTimeout: idleLimit, MaxHeaderBytes: maxHeader,
+		Handler: a.Handler(), ReadHeaderTimeout: a.times.header, ReadTimeout: a.times.read, WriteTimeout: a.times.write,
+		IdleTimeout: a.times.idle, MaxHeaderBytes: maxHeader,
 		HTTP2:    &http.HTTP2Config{MaxConcurrentStreams: maxRequests},
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
@@ -92,7 +104,7 @@ func (a *API) Serve(ctx context.Context, l *Listener) error {
 	release := context.AfterFunc(ctx, func() {
 		defer close(stopped)
 		a.streams.end()
-		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopLimit)
+		limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.times.stop)
 		defer cancel()
 		if server.Shutdown(limit) != nil {
 			_ = server.Close()

@@ -27,7 +27,7 @@ type order struct {
 	Memory  int      `json:"memory,omitempty" minimum:"1" maximum:"10000000" doc:"MB." example:"4096"`
 	CPU     int      `json:"cpu_speed,omitempty" minimum:"1" maximum:"1000000" doc:"MHz." example:"1500"`
 	NIC     int      `json:"nic_speed,omitempty" minimum:"1" maximum:"10000000" doc:"Mbit/s." example:"1000"`
-	Disk    int      `json:"disk,omitempty" minimum:"10" maximum:"100000" multipleOf:"10" doc:"GB; 10 if it is left out."`
+	Disk    int      `json:"disk,omitempty" minimum:"10" maximum:"16000" multipleOf:"10" doc:"GB; 10 if it is left out."`
 	Image   string   `json:"image,omitempty" maxLength:"128" doc:"The default one if it is left out."`
 	Keys    []string `json:"ssh_keys,omitempty" maxItems:"100" doc:"Public keys that may log in as root."`
 }
@@ -188,7 +188,11 @@ func (a *API) task(ctx context.Context, c *caller, in *taskInput) (*taskOutput, 
 	if err != nil {
 		return nil, err
 	}
-	return &taskOutput{*taskOf(&t.JobView, t.Server, t.Status)}, nil
+	out := &taskOutput{*taskOf(&t.JobView, t.Server, t.Status)}
+	if c.staff() {
+		out.Body.Error = t.Error
+	}
+	return out, nil
 }
 
 // okResponse describes the 200 of an operation that is done at once, beside the

@@ -109,7 +109,7 @@ type task struct {
 func taskOf(j *engine.JobView, server, status string) *task {
 	t := &task{
 		ID: j.ID, Verb: j.Verb, Server: server, State: string(j.State), Status: status,
-		Step: j.StepNo, Steps: j.Steps, Error: j.Error, Ended: moment(j.Ended),
+		Step: j.StepNo, Steps: j.Steps, Error: whyFailed(j), Ended: moment(j.Ended),
 	}
 	if t.Status == "" {
 		t.Status = cmp.Or(j.Waits, j.Step)
@@ -118,4 +118,16 @@ func taskOf(j *engine.JobView, server, status string) *task {
 		t.Percent = &j.Percent
 	}
 	return t
+}
+
+// whyFailed is what the owner of a server is told of a task that failed, "" if it
+// did not: what is wrong with the rack in detail is for staff.
+func whyFailed(j *engine.JobView) string {
+	switch j.State {
+	case engine.JobFailed:
+		return "It failed at the step " + j.Step
+	case engine.JobCancelled:
+		return "It was cancelled at the step " + j.Step
+	}
+	return ""
 }

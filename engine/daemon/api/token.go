@@ -147,7 +147,7 @@ func (t *tokens) mac(said string) []byte {
 // parse reads a token that text wrote.
 func (t *tokens) parse(text string) (token, bool) {
 	at := strings.LastIndexByte(text, '.')
-	if len(text) > maxToken || at < 0 {
+	if len(text) > maxToken || at < 0 || strings.ContainsAny(text, "\r\n") { // which base64 passes over
 		return token{}, false
 	}
 	said := text[:at]
