@@ -341,7 +341,7 @@ func (r *rack) endStep(j *jobState, m stepMessage) error {
 	if m.err != nil {
 		step.State = StepFailed
 		step.Detail = printable(m.err.Error())
-		if r.bootAgain(j, m.step) || r.tryElsewhere(j, m.step) {
+		if r.bootAgain(j, m.step) || r.tryAgain(j, m.step) {
 			return errAgain
 		}
 		if j.stop != "" {
@@ -380,13 +380,7 @@ func (r *rack) bootAgain(j *jobState, failed int) bool {
 		return false
 	}
 	j.resumed = false
-	var more []Step
-	for _, name := range []string{stepPowerOff, stepHold, stepPowerOn, watching} {
-		more = append(more, Step{Name: name, State: StepWaiting})
-	}
-	j.Steps = slices.Insert(j.Steps, failed+1, more...)
-	j.Step = failed + 1
-	j.State, j.running = JobQueued, false
+	j.goOn(failed, []string{stepPowerOff, stepHold, stepPowerOn, stepBoot})
 	r.saveJob(j)
 	r.logf(j.Actor, j.Pi, j.ID, "%s: the boot was interrupted by a restart of the service; once more", j.Verb)
 	return true

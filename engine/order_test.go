@@ -565,3 +565,23 @@ func TestOrdersAreHeld(t *testing.T) {
 		b.stop()
 	})
 }
+
+// Where no other Pi is free, the one that did not boot is tried once more.
+func TestOrderTriesTheSameAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := market(t, 1, nil)
+		b.stallAt("t-000", StageDHCP)
+		res := b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1"})
+		time.Sleep(100 * time.Second) // it stalled once
+		b.mu.Lock()
+		clear(b.stopAt)
+		b.mu.Unlock()
+		if end := b.end(res.Job); end.State != JobDone {
+			t.Errorf("%+v", end)
+		}
+		if p, _ := b.e.Snapshot().Pi("t-000"); p.Life != LifeLive || p.Note != "" {
+			t.Errorf("it is %s: %s", p.Life, p.Note)
+		}
+		b.stop()
+	})
+}

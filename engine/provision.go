@@ -326,45 +326,58 @@ func (r *rack) headRoom() map[string]int {
 // defaultTries is on how many Pis a server is tried.
 const defaultTries = 3
 
-// tryElsewhere lets a provisioning go on at another Pi when the one it has does
-// not boot. That one is broken, with the diagnosis: it gets no further order
-// until somebody has looked.
-func (r *rack) tryElsewhere(j *jobState, failed int) bool {
-	if VerbName(j.Verb) != verbProvision || j.stop != "" || !faulty[j.Steps[failed].Name] || j.pi.gone {
+// tryAgain lets a provisioning go on when a Pi does not boot: at another Pi, or,
+// where none is free, once more at the same. The Pi that is given up is broken,
+// with the diagnosis: it gets no further order until somebody has looked.
+func (r *rack) tryAgain(j *jobState, failed int) bool {
+	if VerbName(j.Verb) != verbProvision || j.stop != "" || !faulty[j.Steps[failed].Name] || j.pi.gone || r.suspect(time.Now()) {
 		return false
 	}
 	from := j.pi
-	if r.suspect(time.Now()) {
-		return false
-	}
-	if !from.sw.silent() {
+	last := max(j.count(stepRest), 1+j.count(stepHandOver)) >= cmp.Or(r.rules.Tries, defaultTries)
+	to, err := r.pick(r.servers[j.Server].Wish, true)
+	if !from.sw.silent() && (last || err == nil) {
 		r.blame(from, j.Steps[failed].Detail)
 	}
-	s := r.servers[j.Server]
-	if 1+j.count(stepHandOver) >= cmp.Or(r.rules.Tries, defaultTries) {
+	switch {
+	case last:
 		return false
+	case err != nil:
+		j.goOn(failed, here)
+		r.logf(j.Actor, from.Name, j.ID, "%s is tried here once more: no other Pi is free", j.Server)
+	default:
+		j.to, j.To, to.job = to, to.Name, j
+		j.goOn(failed, from.wayElsewhere(j))
+		r.bump(to)
+		r.logf(j.Actor, from.Name, j.ID, "%s goes to %s instead", j.Server, to.Name)
 	}
-	to, err := r.pick(s.Wish, true)
-	if err != nil {
-		return false
-	}
-	j.to, j.To, to.job = to, to.Name, j
-	var more []Step
-	for _, name := range elsewhere {
-		if name == stepRest && from.Volume != j.Volume {
-			break // it has not moved in yet: the plan's own steps follow
-		}
-		more = append(more, Step{Name: name, State: StepWaiting})
+	r.freeSlot(j)
+	r.saveJob(j)
+	return true
+}
+
+// goOn lets a job whose step failed go on with others in its stead.
+func (j *jobState) goOn(failed int, names []string) {
+	more := make([]Step, len(names))
+	for i, name := range names {
+		more[i] = Step{Name: name, State: StepWaiting}
 	}
 	j.Steps = slices.Insert(j.Steps, failed+1, more...)
 	j.Step = failed + 1
 	j.State, j.running = JobQueued, false
-	r.freeSlot(j)
-	r.saveJob(j)
-	r.bump(to)
-	r.logf(j.Actor, from.Name, j.ID, "%s goes to %s instead", j.Server, to.Name)
-	return true
 }
+
+// wayElsewhere are the steps to another Pi; a server that has not moved in yet
+// has the plan's own steps before it.
+func (p *piState) wayElsewhere(j *jobState) []string {
+	if p.Volume != j.Volume {
+		return elsewhere[:slices.Index(elsewhere, stepRest)]
+	}
+	return elsewhere
+}
+
+// here are the steps of another try at the same Pi.
+var here = []string{stepPowerOff, stepRest, stepPowerOn, stepBoot}
 
 // elsewhere are the steps that take a server to another Pi when one does not
 // boot: up to the hand-over they are that one's.

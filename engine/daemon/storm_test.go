@@ -119,7 +119,10 @@ func newStorm(t *testing.T) *storm {
 	for i := range cfg.Segments {
 		cfg.Segments[i].Image, cfg.Segments[i].Power = "", false
 	}
-	cfg.Plans = []config.Plan{{Month: 750}}
+	cfg.Plans, cfg.Orders.Disk = []config.Plan{{Month: 750}}, 0
+	for stage := engine.StageDHCP; stage <= engine.StageRoot; stage++ {
+		cfg.Boot.Limits[stage] = time.Minute // all of this shares one machine
+	}
 	writeCredentials(t, dir, cfg)
 	s.path = writeConfig(t, dir, cfg)
 	if err := rack.SetPorts(sim.Ports{
