@@ -20,6 +20,8 @@ type Source struct {
 	// Backup tells the newest copy of the database, zero = none; wanted is
 	// false if none are made.
 	Backup func() (newest time.Time, wanted bool)
+	// NFS asks the server of the roots whether it is there; nil: it is not asked.
+	NFS func() error
 }
 
 // state is what one scrape tells of.
