@@ -42,6 +42,10 @@ e2e-pi *args:
     .ci/packages qemu-system-arm qemu-user-static binfmt-support arch-test
     go test -tags e2e,e2epi -run '^TestBootPi3B$|^TestRealRootsPi3B$' -count=1 -p 1 -timeout 60m -v {{args}} ./hw/sim/virtualpi ./engine/daemon
 
+# Debian 11, 12 and 13 with dhcpcd, NetworkManager, systemd-networkd and cloud-init, each set up to take the root's interface; needs root
+e2e-releases *args: packages
+    go test -tags e2e -run '^TestReleases$' -count=1 -timeout 60m -v {{args}} ./hw/sim/virtualpi
+
 # The Debian package, in the folder packages
 deb version="0.0.1":
     .ci/package {{version}} packages
