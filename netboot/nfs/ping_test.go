@@ -40,16 +40,16 @@ func TestPingAnswers(t *testing.T) {
 		answer []byte
 		want   error
 	}{
-		"success":               {record(pingXID, 1, 0, 0, 0, 0), nil},
-		"with a verifier":       {record(pingXID, 1, 0, 1, 5, 0, 0, 0), nil},
-		"another version":       {record(pingXID, 1, 0, 0, 0, 2, 4, 4), ErrNotNFS},
-		"another call's":        {record(1, 1, 0, 0, 0, 0), ErrNotNFS},
-		"denied":                {record(pingXID, 1, 1, 0, 0, 0), ErrNotNFS},
-		"cut off":               {record(pingXID, 1, 0, 0), ErrNotNFS},
-		"a verifier cut off":    {record(pingXID, 1, 0, 1, 400, 0), ErrNotNFS},
-		"a verifier of all":     {record(pingXID, 1, 0, 1, 1<<32-1, 0), ErrNotNFS},
-		"an SSH server":         {[]byte("SSH-2.0-OpenSSH_9.2\r\n"), ErrNotNFS},
-		"one that is too long":  {words(1<<31 | 1<<30), ErrNotNFS},
+		"success":              {record(pingXID, 1, 0, 0, 0, 0), nil},
+		"with a verifier":      {record(pingXID, 1, 0, 1, 5, 0, 0, 0), nil},
+		"another version":      {record(pingXID, 1, 0, 0, 0, 2, 4, 4), ErrNotNFS},
+		"another call's":       {record(1, 1, 0, 0, 0, 0), ErrNotNFS},
+		"denied":               {record(pingXID, 1, 1, 0, 0, 0), ErrNotNFS},
+		"cut off":              {record(pingXID, 1, 0, 0), ErrNotNFS},
+		"a verifier cut off":   {record(pingXID, 1, 0, 1, 400, 0), ErrNotNFS},
+		"a verifier of all":    {record(pingXID, 1, 0, 1, 1<<32-1, 0), ErrNotNFS},
+		"an SSH server":        {[]byte("SSH-2.0-OpenSSH_9.2\r\n"), ErrNotNFS},
+		"one that is too long": {words(1<<31 | 1<<30), ErrNotNFS},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
