@@ -46,6 +46,10 @@ e2e-pi *args:
 storm *args:
     go test -tags storm -count=1 -timeout 30m -v -run '^TestOrderStorm$' {{args}} ./engine/daemon
 
+# Debian 11, 12 and 13 with dhcpcd, NetworkManager, systemd-networkd and cloud-init, each set up to take the root's interface; needs root
+e2e-releases *args: packages
+    go test -tags e2e -run '^TestReleases$' -count=1 -timeout 60m -v {{args}} ./hw/sim/virtualpi
+
 # The Debian package, in the folder packages
 deb version="0.0.1":
     .ci/package {{version}} packages

@@ -18,6 +18,7 @@ type memory struct {
 	mu      sync.Mutex
 	fail    error
 	left    int // saves until it fails for good, -1 = it does not
+	armed   *armed
 	state   State
 	pis     map[PiName]Pi
 	volumes map[string]Volume
@@ -42,6 +43,20 @@ func (m *memory) failAfter(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.left = n
+}
+
+// armed is what the next save of a job of the verb sets left to.
+type armed struct {
+	verb VerbName
+	left int
+}
+
+// failAfterJob lets n more saves succeed after the one that takes the verb's next
+// job. The job may be far by the time that the command's answer is read.
+func (m *memory) failAfterJob(verb VerbName, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.armed = &armed{verb, n}
 }
 
 func (m *memory) Load(context.Context) (State, error) {
@@ -102,6 +117,9 @@ func (m *memory) Save(_ context.Context, c Changes) error {
 	m.events = append(m.events, c.Events...)
 	m.sold.save(&c)
 	m.wrong = append(m.wrong, slices.Concat(m.mistakes(), m.sold.mistakes())...)
+	if m.armed != nil && slices.ContainsFunc(c.Jobs, func(j Job) bool { return j.Verb == string(m.armed.verb) }) {
+		m.left, m.armed = m.armed.left, nil
+	}
 	return nil
 }
 

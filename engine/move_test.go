@@ -455,10 +455,10 @@ func TestMoveWithAPortThatCannotBeSwitched(t *testing.T) {
 }
 
 // crashes runs an act, kills the process at every one of the times that cut
-// makes, and wants the same end each time. cut is told how often it was called
-// for, and returns false when there are no more. The steps that were cut are
-// returned.
-func crashes(t *testing.T, prepare func(b *bench), cmd Command, end func(b *bench) bool, cut func(b *bench, n int) bool) map[string]bool {
+// makes, and wants the same end each time. arm, which may be nil, is called before
+// the act. Both are told how often; cut returns false when there are no more. The
+// steps that were cut are returned.
+func crashes(t *testing.T, prepare func(b *bench), cmd Command, end func(b *bench) bool, arm func(b *bench, n int), cut func(b *bench, n int) bool) map[string]bool {
 	t.Helper()
 	seen := map[string]bool{}
 	for n, more := 0, true; more && !t.Failed(); n++ {
@@ -469,6 +469,9 @@ func crashes(t *testing.T, prepare func(b *bench), cmd Command, end func(b *benc
 			if prepare != nil {
 				prepare(b)
 				b.idle()
+			}
+			if arm != nil {
+				arm(b, n)
 			}
 			b.mustDo(cmd, "t-000")
 			more = cut(b, n)
@@ -544,7 +547,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		}},
 	} {
 		t.Run(tc.name+"/within steps", func(t *testing.T) {
-			crashes(t, tc.prepare, tc.cmd, tc.end, func(b *bench, n int) bool {
+			crashes(t, tc.prepare, tc.cmd, tc.end, nil, func(b *bench, n int) bool {
 				time.Sleep(time.Duration(n) * 173 * time.Millisecond)
 				synctest.Wait()
 				return b.step(tc.cmd.Verb) != ""
@@ -552,8 +555,8 @@ func TestKilledAtEveryStep(t *testing.T) {
 		})
 		// The store takes n more transactions, and what ran then may still end.
 		t.Run(tc.name+"/between transactions", func(t *testing.T) {
-			seen := crashes(t, tc.prepare, tc.cmd, tc.end, func(b *bench, n int) bool {
-				b.mem.failAfter(n)
+			arm := func(b *bench, n int) { b.mem.failAfterJob(tc.cmd.Verb, n) }
+			seen := crashes(t, tc.prepare, tc.cmd, tc.end, arm, func(b *bench, _ int) bool {
 				time.Sleep(15 * time.Second)
 				b.mem.failAfter(-1)
 				return b.step(tc.cmd.Verb) != ""

@@ -579,6 +579,7 @@ func TestOrderTriesTheSameAgain(t *testing.T) {
 		if end := b.end(res.Job); end.State != JobDone {
 			t.Errorf("%+v", end)
 		}
+		time.Sleep(time.Second)
 		if p, _ := b.e.Snapshot().Pi("t-000"); p.Life != LifeLive || p.Note != "" {
 			t.Errorf("it is %s: %s", p.Life, p.Note)
 		}

@@ -65,20 +65,28 @@ func openDriver(ctx context.Context, cfg *config.Config, volatile bool, mounts M
 func imagesFolder(state string) string { return filepath.Join(state, "images") }
 
 // layoutOf is the configuration's layout, with the images that were added
-// besides those it names.
+// besides those it names, and what is known of those that it names and has no
+// label for.
 func layoutOf(ctx context.Context, cfg *config.Config, volumes volume.Driver) (engine.Layout, error) {
 	l := cfg.Layout()
-	named := make(map[string]bool, len(l.Images))
-	for _, img := range l.Images {
-		named[img.Name] = true
+	named := make(map[string]int, len(l.Images))
+	for i, img := range l.Images {
+		named[img.Name] = i
 	}
 	added, err := imagesOf(ctx, cfg, volumes)
 	if err != nil {
 		return l, err
 	}
 	for _, img := range added {
-		if !named[img.Name] && img.Source != "" {
-			l.Images = append(l.Images, engine.Image{Name: img.Name, Label: imageLabel(img), Added: img.Added})
+		if img.Source == "" {
+			continue // the built-in one
+		}
+		known := engine.Image{Name: img.Name, Label: imageLabel(img), Added: img.Added}
+		if i, ok := named[img.Name]; ok {
+			known.Label = cmp.Or(l.Images[i].Label, known.Label)
+			l.Images[i] = known
+		} else {
+			l.Images = append(l.Images, known)
 		}
 	}
 	return l, nil

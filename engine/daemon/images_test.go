@@ -80,6 +80,14 @@ func TestImages(t *testing.T) {
 	if l, err := layoutOf(t.Context(), cfg, volumes(t, cfg)); err != nil || len(l.Images) != 1 || l.Images[0].Name != "same" {
 		t.Errorf("layout %+v, %v", l.Images, err)
 	}
+	for label, want := range map[string]string{"": added.Release.Pretty, "Ours": "Ours"} {
+		named := *cfg
+		named.Images = []config.Image{{Name: "same", Label: label}}
+		l, err := layoutOf(t.Context(), &named, volumes(t, cfg))
+		if err != nil || len(l.Images) != 1 || !strings.HasPrefix(l.Images[0].Label, want) || !l.Images[0].Added.Equal(added.Added) {
+			t.Errorf("named, with label %q: layout %+v, %v", label, l.Images, err)
+		}
+	}
 	if _, err := AddImage(t.Context(), cfg, image.Options{Name: "same", Source: source}, 0); !errors.Is(err, image.ErrExists) {
 		t.Errorf("added twice: %v", err)
 	}

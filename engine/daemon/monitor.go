@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"picloud/engine/daemon/metrics"
+	"picloud/netboot/nfs"
 	"picloud/store"
 )
 
@@ -42,9 +44,23 @@ func (d *Daemon) serveMonitor(ctx context.Context) error {
 func (d *Daemon) monitored() metrics.Source {
 	return metrics.Source{
 		Snapshot: d.engine.Snapshot, Turned: d.engine.Turned, Published: d.engine.Published(),
-		Sessions: d.entrance.sessions, Backup: d.newestBackup,
+		Sessions: d.entrance.sessions, Backup: d.newestBackup, NFS: d.pingNFS,
 		Accounts: d.engine.Accounts, Rules: d.engine.Rules,
 	}
+}
+
+// pingTime bounds how long the NFS server may take to say that it is there.
+const pingTime = time.Second
+
+// pingNFS asks the NFS server at the address where the first Pi looks for it.
+func (d *Daemon) pingNFS() error {
+	at := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	if list := d.current.Load().Segments; len(list) > 0 {
+		at = list[0].Address.Addr()
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), pingTime)
+	defer cancel()
+	return nfs.Ping(ctx, netip.AddrPortFrom(at, d.ports.NFS))
 }
 
 // sessions counts the consoles and the commands that are open.

@@ -134,7 +134,7 @@ func TestMonitoring(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"/healthz": "ok: engine: its loop came round", "/readyz": "ok: switches: ",
+		"/healthz": "ok: engine: its loop came round", "/readyz": "ok: nfs: answers\n",
 	} {
 		if code, body := ask(t, url+path); code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s: %d\n%s", path, code, body)

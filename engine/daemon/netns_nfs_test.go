@@ -4,6 +4,8 @@ package daemon_test
 
 import (
 	"errors"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -71,6 +73,28 @@ func mountBtrfs(t *testing.T, at string) {
 	})
 }
 
+// readyz is what the service in the server's namespace says of itself.
+func readyz(t *testing.T, top *netns.Topology, at netip.AddrPort) string {
+	t.Helper()
+	var text []byte
+	err := top.Do(func() error {
+		conn, err := net.Dial("tcp", at.String())
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET /readyz HTTP/1.0\r\n\r\n"); err != nil {
+			return err
+		}
+		text, err = io.ReadAll(conn)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // TestServeGanesha boots simulated Pis from nfs-ganesha and btrfs, through the
 // program, and looks at what the Pi has on its disk. Then one Pi is taken out of
 // the configuration while the program is away: its export goes with it.
@@ -78,6 +102,7 @@ func TestServeGanesha(t *testing.T) {
 	top, rack, path := smallRack(t)
 	cfg := onGanesha(t, path, func(cfg *config.Config) {
 		mountBtrfs(t, cfg.State)
+		cfg.HTTP.Listen = netip.MustParseAddrPort("127.0.0.1:9468")
 		cfg.Servers = []config.Server{{
 			Name: "shop", Owner: "customer 1", Pi: engine.PiName(cfg.Segments[0].Name), Address: netip.MustParsePrefix("2001:db8:77::2/64"),
 		}}
@@ -96,6 +121,9 @@ func TestServeGanesha(t *testing.T) {
 		driver = driver || l.Msg == "nfs: nfs-ganesha"
 		return len(up) == len(rack.Inventory().Pis)
 	})
+	if text := readyz(t, top, cfg.HTTP.Listen); !strings.Contains(text, "200 OK") || !strings.Contains(text, "ok: nfs: answers\n") {
+		t.Errorf("readyz: %s", text)
+	}
 	device := cfg.Segments[0].Interface
 	for _, tt := range [][2]string{
 		{"-6 route show proto 80", "2001:db8:77::2 dev " + device},

@@ -179,7 +179,7 @@ func (s *storm) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.service = exec.Command(os.Args[0])
-	s.service.Env = append(os.Environ(), serveEnv+"="+s.path, "PICLOUD_TEST_DOOR=1")
+	s.service.Env = append(os.Environ(), serveEnv+"="+s.path)
 	s.service.Stderr = os.Stderr
 	in, err := s.service.StdinPipe() // the child ends with it
 	if err == nil {

@@ -37,11 +37,19 @@ func (m *Metrics) ready(s *Source, now time.Time) []condition {
 	if !roots.ok {
 		roots.says = "those in use are not exported yet"
 	}
+	list = append(list, roots)
+	if s.NFS != nil {
+		served := condition{"nfs", true, "answers"}
+		if err := s.NFS(); err != nil {
+			served.ok, served.says = false, err.Error()
+		}
+		list = append(list, served)
+	}
 	kept := condition{"store", true, "takes what it is given"}
 	if err := m.store.takes(); err != nil {
 		kept.ok, kept.says = false, "nothing can be stored: "+err.Error()
 	}
-	return append(list, roots, kept, answering(s.Snapshot().Switches))
+	return append(list, kept, answering(s.Snapshot().Switches))
 }
 
 // answering wants one switch at least to answer.

@@ -472,6 +472,13 @@ func TestHealth(t *testing.T) {
 		expect("/readyz", 503, "not ok: store: nothing can be stored: disk full")
 		expect("/healthz", 200, "ok")
 		_ = m.Inventory(&keeper{}).Save(t.Context(), engine.Changes{})
+		var served error
+		src.NFS = func() error { return served }
+		h = m.Handler(src, nil)
+		expect("/readyz", 200, "ok: nfs: answers")
+		served = errors.New("connection refused")
+		expect("/readyz", 503, "not ok: nfs: connection refused")
+		served = nil
 		s.Switches[0].Err = "no answer"
 		expect("/readyz", 503, "not ok: switches: 0 of 2 answer")
 		expect("/", 200, "/metrics")

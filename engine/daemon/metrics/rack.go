@@ -23,6 +23,8 @@ type Source struct {
 	// Accounts are the customers, Rules how servers are ordered.
 	Accounts func() *engine.Accounts
 	Rules    func() *engine.Rules
+	// NFS asks the server of the roots whether it is there; nil: it is not asked.
+	NFS func() error
 }
 
 // state is what one scrape tells of.

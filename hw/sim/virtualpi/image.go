@@ -1,6 +1,7 @@
 package virtualpi
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -17,18 +18,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// suite is the Debian release of the image.
-const suite = "bookworm"
+// Debian's release of an image that says no other, and where its boot files are.
+const (
+	defaultSuite = "bookworm"
+	defaultBoot  = "boot/firmware"
+)
 
 // recipe is how an image is made.
 type recipe struct {
 	arch string // Debian's name for it
+	// suite is Debian's release, "" = defaultSuite.
+	suite string
+	// boot is the folder of the boot files within, "" = defaultBoot.
+	boot string
 	// takes is how long that takes, in words for people.
 	takes string
 	// packages is what the image has besides Debian's minimum.
 	packages []string
 	// options are further ones for mmdebstrap.
 	options []string
+	// mirror is a line of sources.list(5) for all packages; "" = mmdebstrap's
+	// choice, with security updates.
+	mirror string
 	// hooks are shell lines that mmdebstrap runs outside the root, which is "$1".
 	// The first ones come before the kernel is installed, so that its initramfs is
 	// made once, and small: emulated, each megabyte of it costs a second.
@@ -38,13 +49,15 @@ type recipe struct {
 	standIns []string
 }
 
+// x86Packages are what every image for X86 has.
+var x86Packages = []string{
+	"linux-image-cloud-amd64", "initramfs-tools", "systemd-sysv", "udev", "dbus", "openssh-server", "nfs-common",
+	"iproute2", "iputils-ping", "kmod", "netbase", "tzdata",
+}
+
 var recipes = map[Model]recipe{
 	X86: {
-		arch: "amd64", takes: "about two minutes",
-		packages: []string{
-			"linux-image-cloud-amd64", "initramfs-tools", "systemd-sysv", "udev", "dbus", "openssh-server", "nfs-common",
-			"iproute2", "iputils-ping", "kmod", "netbase", "tzdata",
-		},
+		arch: "amd64", takes: "about two minutes", packages: x86Packages,
 		hooks: []string{
 			`--essential-hook=mkdir -p "$1/etc/initramfs-tools" "$1/etc/systemd/network" "$1/boot/firmware"`,
 			smallInitramfs,
@@ -124,6 +137,10 @@ func ImageOf(ctx context.Context, kind Model, cache string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("virtualpi: make image: %w: %q", ErrModel, kind)
 	}
+	return r.image(ctx, cache)
+}
+
+func (r *recipe) image(ctx context.Context, cache string) (string, error) {
 	if _, err := exec.LookPath("mmdebstrap"); err != nil {
 		return "", fmt.Errorf("virtualpi: %w (apt install mmdebstrap)", err)
 	}
@@ -136,9 +153,9 @@ func ImageOf(ctx context.Context, kind Model, cache string) (string, error) {
 
 // file is the name of what the recipe makes: another one if it is changed.
 func (r *recipe) file(cache string) string {
-	all := fmt.Sprint(suite, r.packages, r.hooks, r.standIns)
-	if len(r.options) > 0 {
-		all += fmt.Sprint(r.options)
+	all := fmt.Sprint(cmp.Or(r.suite, defaultSuite), r.packages, r.hooks, r.standIns)
+	if len(r.options) > 0 || r.mirror != "" {
+		all += fmt.Sprint(r.options) + r.mirror
 	}
 	digest := sha256.Sum256([]byte(all))
 	return filepath.Join(cache, "image-"+r.arch+"-"+hex.EncodeToString(digest[:8])+".tar")
@@ -226,7 +243,10 @@ func (r *recipe) bootstrap(ctx context.Context, firmware, target string) error {
 		"--dpkgopt=path-exclude=/usr/share/locale/*",
 	}
 	args = slices.Concat(args, r.options, r.hooks)
-	args = append(args, fmt.Sprintf(`--customize-hook=cp -r %q/. "$1/boot/firmware/"`, firmware), suite, target)
+	args = append(args, fmt.Sprintf(`--customize-hook=cp -r %q/. "$1/%s/"`, firmware, cmp.Or(r.boot, defaultBoot)), cmp.Or(r.suite, defaultSuite), target)
+	if r.mirror != "" {
+		args = append(args, r.mirror)
+	}
 	out, err := exec.CommandContext(ctx, "mmdebstrap", args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("mmdebstrap: %w\n%s", err, out[max(0, len(out)-4096):])

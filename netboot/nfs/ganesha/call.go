@@ -53,9 +53,11 @@ func relayCalls(to io.Writer, from io.Reader, mayMount func(path string) bool) e
 	}
 }
 
-// Programs that the server has (RFC 1813; NFSACL is Solaris's and Linux's).
+// Programs that the server has (RFC 1813; NFSACL is Solaris's and Linux's), and
+// one that no server has.
 const (
 	progNFS, progMount, progACL = 100003, 100005, 100227
+	progNone                    = 0x3fffffff
 	version3                    = 3
 )
 
@@ -85,7 +87,10 @@ const (
 
 // checkCall returns nil for a call that may be passed on. call is its beginning.
 // A path that may not be mounted is written over, for the server to refuse: it
-// would follow it below the export, wherever that leads.
+// would follow it below the export, wherever that leads. So is the program NFSACL,
+// for the server to have none: it has no access lists to keep, but says of each
+// "Input/output error", of which clients make nothing. Without the program they
+// say that there are none, which is what programs can deal with.
 func checkCall(call []byte, mayMount func(path string) bool) error {
 	d := decoder{call}
 	d.word() // its number
@@ -100,8 +105,11 @@ func checkCall(call []byte, mayMount func(path string) bool) error {
 		return fmt.Errorf("%w: not one of RPC", errCall)
 	case prog == progNFS && vers == version3 && proc <= maxProc:
 		return checkNames(&d, shapes[proc])
-	case prog == progNFS && vers != version3, prog == progACL:
-		return nil // the server answers that it has no such version, or it has no names in it
+	case prog == progNFS && vers != version3:
+		return nil // the server answers that it has no such version
+	case prog == progACL:
+		binary.BigEndian.PutUint32(call[12:], progNone)
+		return nil
 	case prog == progMount && vers == version3 && mountProcs[proc]:
 		if path := d.opaque(maxPath); proc == 1 && !mayMount(string(path)) {
 			copy(path, bytes.Repeat([]byte{'?'}, len(path)))

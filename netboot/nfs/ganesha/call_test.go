@@ -94,6 +94,15 @@ func TestMountPath(t *testing.T) {
 	}
 }
 
+// TestNoAccessLists: the server is asked for a program that it has not.
+func TestNoAccessLists(t *testing.T) {
+	call := aCall(progACL, 3, 2, aHandle)
+	want := aCall(progNone, 3, 2, aHandle)
+	if err := checkCall(call, mayMount); err != nil || !bytes.Equal(call, want) {
+		t.Errorf("%x, %v; want %x", call, err, want)
+	}
+}
+
 func TestRelayCalls(t *testing.T) {
 	record := func(call []byte, mark uint32) []byte { return append(words(mark|uint32(len(call))), call...) }
 	good := record(aCall(progNFS, 3, 3, aHandle, data("etc")), lastFragment)

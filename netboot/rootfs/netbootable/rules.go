@@ -197,13 +197,12 @@ func dhcpcd(j *job) error {
 	return j.remove(units + "/dhcpcd.service.d/wait.conf")
 }
 
-// networkd keeps all that the kernel set up (systemd.network(5)).
+// networkd keeps all that the kernel set up (systemd.network(5)). The interface
+// counts as online: where none is required to be, systemd-networkd-wait-online
+// fails after two minutes.
 func networkd(j *job) error {
 	return j.write("etc/systemd/network/05-picloud.network", 0o644, madeHere+`[Match]
 Name=`+j.o.Interface+`
-
-[Link]
-RequiredForOnline=no
 
 [Network]
 DHCP=no

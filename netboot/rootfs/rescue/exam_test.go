@@ -95,7 +95,7 @@ func TestBuildExaminationRefuses(t *testing.T) {
 // What simulated boards boot has our own files, whatever the image lacks.
 func TestBuildBare(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "base")
-	r, err := Build(t.Context(), Options{Image: makeImage(t, map[string]any{"boot/firmware/kernel8.img": "kernel"}), Out: out, System: Examination, Bare: true})
+	r, err := Build(t.Context(), Options{Image: makeImage(t, map[string]any{"etc/hostname": "pi", "boot/firmware/kernel8.img": "kernel"}), Out: out, System: Examination, Bare: true})
 	if err != nil {
 		t.Fatal(err)
 	}
