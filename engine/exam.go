@@ -196,12 +196,14 @@ func (r *rack) examine(p *piState, cmd Command) {
 // the rules want one. Its job must be over.
 func (r *rack) examineOrReady(p *piState) {
 	p.exam = examState{}
-	if r.rules.Examine {
-		p.Life, p.Note = LifeReleasing, ""
+	p.Life, p.Note = LifeReleasing, ""
+	switch {
+	case !r.rules.Examine:
+		p.Life = lives[VerbReady](&p.Pi)
+	case r.checkExam() == nil: // else it waits for the image
 		r.examine(p, systemCommand("it was given back"))
 		return
 	}
-	p.Life, p.Note = lives[VerbReady](&p.Pi), ""
 	r.savePi(p)
 }
 
@@ -221,6 +223,10 @@ func (r *rack) examineAdopted(p *piState, cmd Command) bool {
 	}
 	p.exam = examState{}
 	p.Life = LifeNew
+	if r.checkExam() != nil { // it waits for the image
+		r.savePi(p)
+		return true
+	}
 	r.examine(p, cmd)
 	return true
 }
@@ -237,7 +243,7 @@ func (r *rack) nothingThere(p *piState, at time.Time) {
 // isFirst tells whether a board that is heard at a place is the first one there,
 // and nobody else's: it is taken and examined without hands.
 func (r *rack) isFirst(p *piState, d *DHCPSeen) bool {
-	return r.rules.Examine && p.awaits() && d.ROM && d.MAC != MAC{} && p.job == nil &&
+	return r.rules.Examine && r.checkExam() == nil && p.awaits() && d.ROM && d.MAC != MAC{} && p.job == nil &&
 		(p.Serial == 0 || p.Serial == d.Serial) && r.homeOf(d.MAC, p) == nil && p.portSeen && !p.sw.silent()
 }
 
@@ -256,7 +262,7 @@ func (r *rack) takeFirst(p *piState) {
 // asks for: to listen where no board is known, and the examination of the boards
 // that are new or were given back.
 func (r *rack) examineDue(now time.Time) {
-	if !r.rules.Examine || r.storeErr != nil || r.runners.ctx == nil {
+	if !r.rules.Examine || r.storeErr != nil || r.runners.ctx == nil || r.checkExam() != nil {
 		return
 	}
 	for _, p := range r.order {

@@ -519,6 +519,44 @@ func TestExaminationIsNotTriedForEver(t *testing.T) {
 	})
 }
 
+// Without the image to examine with, boards wait; what is missing is shown, and
+// when it is there they are examined.
+func TestExaminationWaitsForItsImage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPlaces(2)
+		l.Pis[1] = layout(2).Pis[1]
+		l.Pis[1].Image, l.Pis[1].Power = "", false
+		l.Rules.Exam = "gone"
+		b := examBench(t, l)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		b.inLoop(func(r *rack) {
+			r.pis["t-001"].Life = LifeReleasing
+			r.examineOrReady(r.pis["t-001"])
+		})
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if one, two := b.pi("t-000"), b.pi("t-001"); one.Life != LifeNew || two.Life != LifeReleasing || b.did("examine") != 0 {
+			t.Errorf("%s and %s, %v", one.Life, two.Life, b.calls)
+		}
+		if w := fmt.Sprint(b.e.Snapshot().Warnings); !strings.Contains(w, `no image "gone" to examine with`) {
+			t.Errorf("warnings %s", w)
+		}
+		// Staff may do without.
+		b.mustAct(VerbReady, "t-001")
+		b.await("ready", func() bool { return b.pi("t-001").Life == LifeReady && b.pi("t-001").Job == nil })
+		l.Images = append(l.Images, Image{Name: "gone"})
+		if err := b.e.Relayout(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		b.await("examined", func() bool { return b.pi("t-000").Life == LifeReady })
+		if w := b.e.Snapshot().Warnings; len(w) != 0 {
+			t.Errorf("warnings %q", w)
+		}
+		b.stop()
+	})
+}
+
 // Whoever cancels an examination does not want it to begin again.
 func TestCancelledExaminationIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -91,6 +91,9 @@ func (r *rack) warnings() []string {
 	if err := r.space.seen.Err; err != "" {
 		w = append(w, "the use of the disk cannot be told: "+err)
 	}
+	if err := r.checkExam(); r.rules.Examine && err != nil {
+		w = append(w, fmt.Sprintf("new and returned boards are not ready before they are examined, and none can be: %v", err))
+	}
 	return append(w, r.health...)
 }
 

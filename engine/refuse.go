@@ -47,7 +47,7 @@ func refuseBroken(p *PiView) string {
 
 func refuseNotBroken(p *PiView) string {
 	switch {
-	case p.Life == LifeBroken:
+	case p.Life == LifeBroken, p.Life == LifeReleasing && p.Server == "" && p.Root == "":
 		return ""
 	case p.Life != LifeNew:
 		return "it is not marked broken or new"

@@ -188,11 +188,7 @@ func (a *API) task(ctx context.Context, c *caller, in *taskInput) (*taskOutput, 
 	if err != nil {
 		return nil, err
 	}
-	out := &taskOutput{*taskOf(&t.JobView, t.Server, t.Status)}
-	if c.staff() {
-		out.Body.Error = t.Error
-	}
-	return out, nil
+	return &taskOutput{*taskOf(&t.JobView, t.Server, t.Status)}, nil
 }
 
 // okResponse describes the 200 of an operation that is done at once, beside the

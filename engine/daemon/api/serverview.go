@@ -121,7 +121,7 @@ func taskOf(j *engine.JobView, server, status string) *task {
 }
 
 // whyFailed is what the owner of a server is told of a task that failed, "" if it
-// did not: what is wrong with the rack in detail is for staff.
+// did not. What of the rack was in the way is staff's to look up.
 func whyFailed(j *engine.JobView) string {
 	switch j.State {
 	case engine.JobFailed:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"os/user"
@@ -47,7 +48,7 @@ type demoFlags struct {
 	demo.Options
 	headless, json, ascii bool
 	limit                 time.Duration
-	log                   string
+	log, api              string
 }
 
 func (p *Program) demoCommand() *cobra.Command {
@@ -64,6 +65,7 @@ func (p *Program) demoCommand() *cobra.Command {
 	f.Var(faults(o.Faults), "fault", "give COUNT Pis a fault: "+strings.Join(demo.FaultNames(), " ")+
 		"; or COUNT of the new ones, for the examination to find: "+strings.Join(demo.ExamFaultNames(), " "))
 	cli.Values(c, "fault", demo.FaultNames())
+	f.StringVar(&o.api, "api", "", "let servers be ordered at this `address`, such as 127.0.0.1:8443; the key for it is\nput into the state folder")
 	f.BoolVar(&o.headless, "headless", false, "no screen: print every change of a stage")
 	f.BoolVar(&o.json, "json", false, "with --headless: one JSON object a line")
 	f.DurationVar(&o.limit, "for", 0, "with --headless: end after this `time` at the latest")
@@ -78,6 +80,12 @@ func (p *Program) demo(ctx context.Context, o *demoFlags) error {
 	}
 	if (o.json || o.limit != 0) && !o.headless {
 		return cli.Usagef("picloud demo --headless", "--json and --for go with --headless")
+	}
+	if o.api != "" {
+		var err error
+		if o.API, err = netip.ParseAddrPort(o.api); err != nil {
+			return cli.Usagef("--api 127.0.0.1:8443", "--api %q: want an address and a port", o.api)
+		}
 	}
 	log, closeLog, err := openLog(o.log)
 	if err != nil {
@@ -138,6 +146,15 @@ func (p *Program) demoConsole(ctx context.Context, o *demoFlags) error {
 		ended <- d.Run(ctx)
 		cancel()
 	}()
+	if o.API.IsValid() {
+		// It stays on the terminal when the console goes.
+		c, err := d.Customer(ctx)
+		if err != nil {
+			cancel()
+			return errors.Join(err, <-ended)
+		}
+		fmt.Fprintln(p.Out, c)
+	}
 	err = tui.Run(ctx, tui.Options{
 		Viewer: d.Engine(),
 		Actor:  engine.Actor{Name: userName(), Role: engine.RoleAdmin, Source: "tty", Key: fmt.Sprintf("uid:%d", os.Getuid())},

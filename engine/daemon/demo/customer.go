@@ -20,6 +20,11 @@ type Customer struct {
 	File   string `json:"file"` // what curl -K takes, so that the secret is in no list of processes
 }
 
+// String says it to a person, without the secret.
+func (c Customer) String() string {
+	return fmt.Sprintf("API at %s, documentation too; the key of an account is in %s: curl -K %s %s/v1/account", c.URL, c.File, c.File, c.URL)
+}
+
 // customerAccount is whose the API key is.
 const customerAccount = "demo"
 

@@ -59,6 +59,7 @@ var errOver = errors.New("every Pi is up, stalled or broken")
 const settleEvery = 250 * time.Millisecond
 
 // Run boots the rack until every Pi is up, stalled or broken, or the time is over.
+// With an API it goes on until the time is over or ctx ends.
 func (h Headless) Run(ctx context.Context) (Summary, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -77,7 +78,11 @@ func (h Headless) Run(ctx context.Context) (Summary, error) {
 	start := time.Now()
 	var writing sync.WaitGroup
 	var writeErr error
-	writing.Go(func() { writeErr = h.write(ctx, d.Engine(), log, cancel) })
+	writing.Go(func() {
+		if writeErr = h.writeCustomer(ctx, d, cancel); writeErr == nil {
+			writeErr = h.write(ctx, d.Engine(), log, cancel)
+		}
+	})
 	err = d.Run(ctx)
 	cancel(err)
 	writing.Wait()
@@ -100,7 +105,30 @@ func (h Headless) Run(ctx context.Context) (Summary, error) {
 	return s, err
 }
 
-// write prints the changes as they come, and ends the run when all is settled.
+// writeCustomer tells where servers can be ordered, and with which key.
+func (h Headless) writeCustomer(ctx context.Context, d *Demo, end context.CancelCauseFunc) error {
+	if !h.Options.API.IsValid() {
+		return nil
+	}
+	c, err := d.Customer(ctx)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		end(err)
+		return err
+	}
+	if h.JSON {
+		return json.NewEncoder(h.Out).Encode(struct {
+			Customer Customer `json:"api"`
+		}{c})
+	}
+	_, err = fmt.Fprintln(h.Out, c)
+	return err
+}
+
+// write prints the changes as they come, and ends the run when all is settled and
+// nobody can order servers.
 func (h Headless) write(ctx context.Context, e *engine.Engine, log *changes, end context.CancelCauseFunc) error {
 	look := time.NewTicker(settleEvery)
 	defer look.Stop()
@@ -110,7 +138,7 @@ func (h Headless) write(ctx context.Context, e *engine.Engine, log *changes, end
 			return err
 		}
 		now := e.Snapshot()
-		if s := log.summary(); s.Up+s.Stalled+len(brokenOf(now)) == len(now.Pis) && !examining(now) {
+		if s := log.summary(); !h.Options.API.IsValid() && s.Up+s.Stalled+len(brokenOf(now)) == len(now.Pis) && !examining(now) {
 			end(errOver)
 		}
 		select {
