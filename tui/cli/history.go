@@ -142,7 +142,7 @@ func collect[T any](q query, size int, page func(before int64) ([]T, error), of 
 
 func (a *app) auditCommand() *cobra.Command {
 	var h history
-	c := a.leaf("audit", "every act: who, from where, what, to which Pi, why, and how it ended", noWords, func(ctx context.Context, now *engine.Snapshot, _ []string) error {
+	c := a.leaf("audit", "every act: who, from where, what, to what, why, and how it ended", noWords, func(ctx context.Context, now *engine.Snapshot, _ []string) error {
 		q, err := h.check(now, a.s.Zone)
 		if err != nil {
 			return err
@@ -167,7 +167,7 @@ func (a *app) audit(rows []engine.AuditRow) error {
 		return a.emit(out)
 	}
 	t := table{cols: []column{
-		{title: "TIME"}, {title: "ACTOR", least: 6}, {title: "VERB"}, {title: "PI"}, {title: "RESULT", least: 20}, {title: "REASON", rank: 1, least: 16},
+		{title: "TIME"}, {title: "ACTOR", least: 6}, {title: "VERB"}, {title: "TARGET"}, {title: "RESULT", least: 20}, {title: "REASON", rank: 1, least: 16},
 		{title: "JOB", right: true, rank: 2}, {title: "FROM", rank: 3, least: 8}, {title: "KEY", rank: 4, least: 12},
 	}}
 	for _, r := range rows {
