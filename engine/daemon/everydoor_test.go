@@ -43,8 +43,7 @@ func openToOthers(t *testing.T, dir string) {
 	}
 }
 
-// entrances are the ways to a door. The order API has a test of its own, since
-// a customer has no role.
+// entrances are the ways to a door, each with whoever comes in that way in a role.
 var entrances = []struct {
 	name string
 	dial func(s *doors, role engine.Role) (*ssh.Client, error)

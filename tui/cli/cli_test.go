@@ -308,6 +308,25 @@ func TestHistory(t *testing.T) {
 	})
 }
 
+// TestSinceOfALateRow finds acts behind one that began before them and was told
+// after them.
+func TestSinceOfALateRow(t *testing.T) {
+	rackTest(t, func(b *bench) {
+		began := time.Now()
+		time.Sleep(time.Hour)
+		b.must("pi cycle a3-005 --yes --wait --reason meanwhile")
+		if _, err := b.e.Note(b.t.Context(), engine.AuditRow{Time: began, Actor: "root", Verb: "image-add", Target: "trixie", Result: "ok"}); err != nil {
+			t.Fatal(err)
+		}
+		if out := b.must("audit --since 30m"); !strings.Contains(out, "meanwhile") || strings.Contains(out, "image-add") {
+			t.Error(out)
+		}
+		if out := b.must("audit --since 90m"); !strings.Contains(out, "meanwhile") || !strings.Contains(out, "image-add") {
+			t.Error(out)
+		}
+	})
+}
+
 func TestParseSince(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	for s, want := range map[string]string{

@@ -109,7 +109,9 @@ func parseSince(s string, now time.Time, zone *time.Location) (time.Time, error)
 }
 
 // collect pages backwards through what is stored and returns what fits, oldest
-// first.
+// first. An act that was done beside the service is numbered when the service
+// heard of it, which may be long after it began: only a whole page from before
+// the time that is asked for is the end.
 func collect[T any](q query, size int, page func(before int64) ([]T, error), of func(*T) (id int64, at time.Time, actor, pi string)) ([]T, error) {
 	var out []T
 	before := int64(0)
@@ -118,12 +120,13 @@ func collect[T any](q query, size int, page func(before int64) ([]T, error), of 
 		if err != nil {
 			return nil, err
 		}
+		older := 0
 		for i := range rows {
 			id, at, actor, pi := of(&rows[i])
 			before = id
 			if at.Before(q.from) {
-				slices.Reverse(out)
-				return out, nil
+				older++
+				continue
 			}
 			if q.fits(actor, pi) {
 				out = append(out, rows[i])
@@ -133,7 +136,7 @@ func collect[T any](q query, size int, page func(before int64) ([]T, error), of 
 				return out, nil
 			}
 		}
-		if len(rows) < size {
+		if len(rows) < size || older == len(rows) {
 			slices.Reverse(out)
 			return out, nil
 		}
@@ -142,7 +145,7 @@ func collect[T any](q query, size int, page func(before int64) ([]T, error), of 
 
 func (a *app) auditCommand() *cobra.Command {
 	var h history
-	c := a.leaf("audit", "every act: who, from where, what, to which Pi, why, and how it ended", noWords, func(ctx context.Context, now *engine.Snapshot, _ []string) error {
+	c := a.leaf("audit", "every act: who, from where, what, to what, why, and how it ended", noWords, func(ctx context.Context, now *engine.Snapshot, _ []string) error {
 		q, err := h.check(now, a.s.Zone)
 		if err != nil {
 			return err
@@ -167,7 +170,7 @@ func (a *app) audit(rows []engine.AuditRow) error {
 		return a.emit(out)
 	}
 	t := table{cols: []column{
-		{title: "TIME"}, {title: "ACTOR", least: 6}, {title: "VERB"}, {title: "PI"}, {title: "RESULT", least: 20}, {title: "REASON", rank: 1, least: 16},
+		{title: "TIME"}, {title: "ACTOR", least: 6}, {title: "VERB"}, {title: "TARGET"}, {title: "RESULT", least: 20}, {title: "REASON", rank: 1, least: 16},
 		{title: "JOB", right: true, rank: 2}, {title: "FROM", rank: 3, least: 8}, {title: "KEY", rank: 4, least: 12},
 	}}
 	for _, r := range rows {
