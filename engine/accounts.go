@@ -93,11 +93,14 @@ func (r *rack) changeAccounts(cmd AccountCommand) error {
 func (r *rack) addAccount(cmd *AccountCommand, next *Accounts) (string, error) {
 	a := cmd.Account
 	_, taken := next.byName[a.Name]
+	_, staff := r.operators.ByName(a.Name)
 	switch {
 	case !accountName.MatchString(a.Name):
 		return "", ErrAccountName
 	case taken:
 		return "", fmt.Errorf("%w: %s", ErrAccountExists, a.Name)
+	case staff: // who did what is written down by name
+		return "", fmt.Errorf("%w: %s", ErrOperatorExists, a.Name)
 	case !printableLine(a.Contact) || a.Limit < 0:
 		return "", fmt.Errorf("%w: the contact is one line of at most 200 characters, the limit not below 0", ErrBadOrder)
 	}

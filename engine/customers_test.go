@@ -134,3 +134,36 @@ func TestJobsTellWhoseTheyAre(t *testing.T) {
 		b.stop()
 	})
 }
+
+// TestNamesAreOfOne keeps customers and staff apart, also in what was written
+// down of either.
+func TestNamesAreOfOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := market(t, 2, nil)
+		ann := OperatorCommand{Verb: OperatorAdd, Actor: admin, Operator: Operator{Name: "ann", Role: RoleOperator}}
+		account := AccountCommand{Verb: AccountAdd, Actor: admin, Account: Account{Name: "ann"}}
+		b.must(b.e.ChangeOperators(t.Context(), ann))
+		if err := b.e.ChangeAccounts(t.Context(), account); !errors.Is(err, ErrOperatorExists) {
+			t.Errorf("an account of an operator's name: %v", err)
+		}
+		res := b.serve(ServerCommand{Verb: ServerOrder, Actor: Actor{Name: "ann", Role: RoleOperator}, Account: "acme", Server: "web1"})
+		b.end(res.Job)
+		rel := b.serve(ServerCommand{Verb: ServerRelease, Actor: acme, Server: "web1"})
+		b.end(rel.Job)
+		ann.Verb = OperatorRemove
+		b.must(b.e.ChangeOperators(t.Context(), ann))
+		b.must(b.e.ChangeAccounts(t.Context(), account))
+		ann.Verb = OperatorAdd
+		if err := b.e.ChangeOperators(t.Context(), ann); !errors.Is(err, ErrAccountExists) {
+			t.Errorf("an operator of an account's name: %v", err)
+		}
+		b.e.desk.tasks.Clear() // as after a restart: the store is asked
+		if _, err := b.e.Task(t.Context(), "ann", res.Job); !errors.Is(err, ErrNoSuchTask) {
+			t.Errorf("a customer is told of what one of the staff of that name did: %v", err)
+		}
+		if v, err := b.e.Task(t.Context(), "acme", rel.Job); err != nil || v.Account != "acme" {
+			t.Errorf("%+v, %v", v, err)
+		}
+		b.stop()
+	})
+}

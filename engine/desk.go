@@ -73,9 +73,10 @@ func (e *Engine) Task(ctx context.Context, account string, id int64) (TaskView, 
 }
 
 // ownerOf is the account that an old job was for: the actor, or whose the server
-// is now, if it is still the same.
+// is now, if it is still the same. An actor from before there was an account of
+// that name was one of the staff.
 func (e *Engine) ownerOf(j *Job) string {
-	if _, ok := e.Accounts().ByName(j.Actor); ok {
+	if acc, ok := e.Accounts().ByName(j.Actor); ok && !j.Created.Before(acc.Created) {
 		return j.Actor
 	}
 	s, _ := e.Server("", j.Server)

@@ -249,11 +249,14 @@ func (r *rack) checkOperator(cmd *OperatorCommand) error {
 		return fmt.Errorf("%w: nothing is done that could not be written down", err)
 	}
 	have, ok := r.operators.ByName(cmd.Operator.Name)
+	_, customer := r.accounts.ByName(cmd.Operator.Name)
 	switch {
 	case !operatorName.MatchString(cmd.Operator.Name):
 		return ErrOperatorName
 	case cmd.Verb == OperatorAdd && ok:
 		return ErrOperatorExists
+	case cmd.Verb == OperatorAdd && customer: // who did what is written down by name
+		return ErrAccountExists
 	case cmd.Verb != OperatorAdd && !ok:
 		return ErrNoSuchOperator
 	case cmd.Verb == OperatorRemove:
