@@ -214,7 +214,7 @@ func Configure(inv sim.Inventory, state string, speed float64, client ClientPort
 	c.Images = []config.Image{{Name: config.BuiltinImage, Label: "picloud's built-in demo image"}}
 	c.Orders.Disk, c.Orders.Pool, c.Orders.SSHPorts = 50, netip.MustParsePrefix("2001:db8::/64"), 5099
 	c.Plans = []config.Plan{{Model: 3, Month: 625}, {Model: 4, Month: 900}, {Model: 5, Month: 1250}}
-	c.Exam = config.Exam{Port: cmp.Or(int(client.Report), c.Exam.Port), Burn: hasten(c.Exam.Burn, time.Second)}
+	c.Exam = config.Exam{Port: cmp.Or(int(client.Report), c.Exam.Port), Burn: hasten(c.Exam.Burn, 2*time.Second)}
 	for _, s := range inv.Switches {
 		sw := config.DefaultSwitch()
 		sw.Name, sw.Address, sw.Ports = s.Name, s.Addr, s.Ports

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,10 @@ func TestPluggedIn(t *testing.T) {
 	}
 	if v, _ := s.Pi(engine.PiName(bad)); !strings.HasPrefix(v.Note, "memory error: 3 of the blocks") || v.Stage != engine.StageOff || v.Export != "" {
 		t.Errorf("%s: %q, %s, exported %q", bad, v.Note, v.Stage, v.Export)
+	}
+	boots, err := e.Boots(t.Context(), engine.PiName(bad), 10)
+	if err != nil || len(boots) == 0 || !regexp.MustCompile(`examined: Raspberry Pi .* MB, at most [0-9.]+ °C, [0-9.]+ W, `).MatchString(fmt.Sprint(boots)) {
+		t.Errorf("boots of %s: %v, %v", bad, boots, err)
 	}
 	rows, err := e.Audit(t.Context(), 0, 100)
 	if err != nil {

@@ -27,6 +27,7 @@ const (
 	BadProcessor = "bad-processor"
 	TooHot       = "too-hot"
 	UnderVoltage = "under-voltage"
+	PowerHungry  = "power-hungry"
 	ExamHang     = "exam-hang"
 )
 
@@ -55,6 +56,10 @@ var examFaults = []Fault{
 		"the voltage breaks down when the board works hard",
 		"the report tells that the firmware saw it",
 		"under-voltage: HAT or cable"},
+	{PowerHungry, allFamilies, InExam,
+		"the board, or what is plugged into it, draws far more than it should when it works hard",
+		"the switch tells more watts than the model can draw",
+		"it draws too much: HAT, or something plugged in"},
 	{ExamHang, allFamilies, InExam,
 		"the board stops when it works hard",
 		"the reports stop before the last one",
@@ -83,6 +88,7 @@ const (
 	// workload is how much more than when it boots a board draws when it works
 	// hard, in quarters (from memory).
 	workload = 5
+	hungry   = 2 // so many times that
 	// beatEvery and againEvery are how often the burn-in tells that it goes on, and
 	// how often the last report is sent again, as the real one's /init does.
 	beatEvery  = 5 * sec
@@ -105,7 +111,11 @@ func (b *boot) examine(o report.Order, initramfs bool) error {
 	}
 	b.setState(StageExam, "burn-in")
 	bootMW, _ := Draw(b.cfg.Board.Family)
-	b.cfg.Port.SetDraw(b.vary(bootMW * workload / 4))
+	draw := bootMW * workload / 4
+	if b.fault == PowerHungry {
+		draw *= hungry
+	}
+	b.cfg.Port.SetDraw(b.vary(draw))
 	said := b.sound()
 	for left := o.Burn; left > 0; {
 		_ = b.tell(o, said) // it is only told that it goes on
@@ -117,7 +127,6 @@ func (b *boot) examine(o report.Order, initramfs bool) error {
 			return fmt.Errorf("%w in its burn-in", errHung)
 		}
 	}
-	b.cfg.Port.SetDraw(b.vary(bootMW))
 	said.Done, said.Burned, said.Computed, said.CheckedMB = true, o.Burn, cores*int(o.Burn/time.Second)*8, said.MemoryKB/2048
 	if flaw := examFlaws[b.fault]; flaw != nil {
 		flaw(&said)

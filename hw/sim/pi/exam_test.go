@@ -91,6 +91,7 @@ func TestExamination(t *testing.T) {
 		{BadProcessor, order.Pi3B, func(r report.Report) bool { return r.Miscomputed > 0 }},
 		{TooHot, order.Pi4B, func(r report.Report) bool { return r.Heat > 85_000 }},
 		{UnderVoltage, order.Pi5, func(r report.Report) bool { return r.Throttled&0x10000 != 0 }},
+		{PowerHungry, order.Pi4B, nil}, // which the switch tells
 	} {
 		t.Run(tt.fault+"/"+string(tt.fam), func(t *testing.T) {
 			t.Parallel()
@@ -98,7 +99,10 @@ func TestExamination(t *testing.T) {
 			s.delay = 25 * time.Millisecond
 			b := testBoard(tt.fam)
 			got := s.examine(t, tt.fam, b.SerialText()+"/", 2)
-			p := start(t, s.config(b, tt.fault))
+			port := &meter{}
+			cfg := s.config(b, tt.fault)
+			cfg.Port = port
+			p := start(t, cfg)
 			await(t, p, StageExam)
 			var said report.Report
 			for end := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
@@ -118,6 +122,10 @@ func TestExamination(t *testing.T) {
 			sound := said.Miswritten == 0 && said.Miscomputed == 0 && said.Heat < 70_000 && said.Throttled == 0 && said.MemoryKB > 1024*b.MemoryMB()*9/10
 			if sound != (tt.flaw == nil) || tt.flaw != nil && !tt.flaw(said) {
 				t.Errorf("with fault %q: %+v", tt.fault, said)
+			}
+			bootMW, _ := Draw(tt.fam)
+			if link, draw := port.read(); !link || draw < bootMW || (draw > 2*bootMW) != (tt.fault == PowerHungry) {
+				t.Errorf("link %t, draws %d mW", link, draw)
 			}
 			if got.from != s.pi.String() || p.Counters().Mounts != 0 {
 				t.Errorf("from %s, counters %+v", got.from, p.Counters())
