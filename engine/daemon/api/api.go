@@ -180,8 +180,8 @@ var securitySchemes = map[string]*huma.SecurityScheme{
 
 var tags = []*huma.Tag{
 	{Name: "Tokens", Description: "A token stands for an API key until it has not been used for five minutes."},
-	{Name: "Hosted Pi", Description: "The API that clients of hosted Pis speak already."},
-	{Name: "Servers", Description: "picloud's own view of servers, and what the hosted-Pi API lacks."},
+	{Name: "Hosted Pi", Description: `The API that clients of hosted Pis speak already. An error is {"error": "one sentence"}.`},
+	{Name: "Servers", Description: "picloud's own view of servers, and what the hosted-Pi API lacks. An error is a problem by RFC 9457, with the sentence in detail."},
 	{Name: "Account", Description: "What an account costs, and what it is told of."},
 	{Name: "Documentation", Description: "This document."},
 }

@@ -58,7 +58,7 @@ func (p *pages) draw(doc *huma.OpenAPI) (err error) {
 	if p.json, err = json.Marshal(doc); err != nil {
 		return fmt.Errorf("api: draw the document: %w", err)
 	}
-	t, err := template.New("docs").Funcs(template.FuncMap{"lower": strings.ToLower}).Parse(docsTemplate)
+	t, err := template.New("docs").Funcs(template.FuncMap{"lower": strings.ToLower, "join": strings.Join}).Parse(docsTemplate)
 	if err != nil {
 		return fmt.Errorf("api: draw the documentation: %w", err)
 	}
@@ -86,6 +86,7 @@ type docOperation struct {
 	Params                                []docField
 	Request                               []docField
 	Answers                               []docAnswer
+	Errors                                []string
 }
 
 // docField is a parameter or a member of a body.
@@ -132,11 +133,13 @@ func describeOperation(doc *huma.OpenAPI, path string, op *huma.Operation) docOp
 	}
 	for _, status := range slices.Sorted(maps.Keys(op.Responses)) {
 		r := op.Responses[status]
+		if status >= "400" {
+			d.Errors = append(d.Errors, status+" "+r.Description)
+			continue
+		}
 		a := docAnswer{Status: status, About: r.Description}
-		if status < "300" {
-			for kind, media := range r.Content {
-				a.Fields = append(a.Fields, fieldsOf(doc, kind, media.Schema, "")...)
-			}
+		for kind, media := range r.Content {
+			a.Fields = append(a.Fields, fieldsOf(doc, kind, media.Schema, "")...)
 		}
 		for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
 			a.Fields = append(a.Fields, docField{name, "header", typeName(r.Headers[name].Schema), r.Headers[name].Schema.Description})
@@ -202,9 +205,13 @@ func typeName(s *huma.Schema) string {
 	case s.Items != nil:
 		return "list of " + typeName(s.Items)
 	case len(s.Enum) > 0:
-		return strings.Trim(strings.ReplaceAll(fmt.Sprint(s.Enum...), " ", " | "), "[]")
-	case s.Format != "":
-		return cmp.Or(s.Type, "text") + " (" + s.Format + ")"
+		words := make([]string, len(s.Enum))
+		for i, v := range s.Enum {
+			words[i] = fmt.Sprint(v)
+		}
+		return strings.Join(words, " | ")
+	case s.Type == huma.TypeString && s.Format != "":
+		return s.Type + " (" + s.Format + ")"
 	}
 	return cmp.Or(s.Type, "any")
 }

@@ -33,6 +33,11 @@ func (a *API) addLogin(f *family) {
 			Security:    []map[string][]string{{"key": {}}},
 			Errors:      append([]int{http.StatusUnauthorized, http.StatusTooManyRequests}, bodyErrors...),
 		}, needNobody, a.login)
+		// huma knows the form as bytes.
+		a.doc.Paths[path].Post.RequestBody.Content["application/x-www-form-urlencoded"].Schema = &huma.Schema{
+			Type: huma.TypeObject, Required: []string{"grant_type"},
+			Properties: map[string]*huma.Schema{"grant_type": {Type: huma.TypeString, Enum: []any{"client_credentials"}}},
+		}
 	}
 }
 
