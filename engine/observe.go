@@ -50,7 +50,8 @@ func (r *rack) seeSwitch(at time.Time, s *SwitchReading) {
 	}
 	st.err, st.answered, st.reading = "", at, *s
 	for i := range s.Ports {
-		if p := r.byPort[PortID{s.Switch, s.Ports[i].Port}]; p != nil {
+		// A poll of the instant that a write was read back in may have begun before.
+		if p := r.byPort[PortID{s.Switch, s.Ports[i].Port}]; p != nil && at.After(p.readBack) {
 			r.seePort(p, at, s.Ports[i])
 		}
 	}

@@ -18,6 +18,7 @@ type piState struct {
 	portSeen bool
 	port     PortReading
 	portAt   time.Time
+	readBack time.Time // when a write to the port was last read back
 	cutAt    time.Time // when its power was last seen to go, zero = it was off
 	boot     *Boot
 	facts    facts

@@ -231,7 +231,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 func applyReading(r *rack, p *piState, w *work, _ error) {
 	if w.reading != nil {
-		r.seePort(p, time.Now(), *w.reading)
+		p.readBack = time.Now()
+		r.seePort(p, p.readBack, *w.reading)
 	}
 }
 

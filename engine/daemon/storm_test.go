@@ -120,6 +120,7 @@ func newStorm(t *testing.T) *storm {
 		cfg.Segments[i].Image, cfg.Segments[i].Power = "", false
 	}
 	cfg.Plans, cfg.Orders.Disk = []config.Plan{{Month: 750}}, 0
+	cfg.Boot.Limits[engine.StagePower] = 5 * time.Second // the firmware's own 10 s take half a second here
 	for stage := engine.StageDHCP; stage <= engine.StageRoot; stage++ {
 		cfg.Boot.Limits[stage] = time.Minute // all of this shares one machine
 	}
