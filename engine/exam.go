@@ -270,6 +270,8 @@ func (r *rack) examineDue(now time.Time) {
 			continue
 		}
 		switch {
+		case p.awaits() && p.other != nil && p.port.Delivering && r.isFirst(p, p.other):
+			r.takeFirst(p) // heard while a job had the place, or before the rule
 		case p.awaits():
 			r.listen(p)
 		case p.Life == LifeNew && p.port.Delivering:

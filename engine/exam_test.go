@@ -203,6 +203,33 @@ func TestBoardThatIsPluggedInBecomesReady(t *testing.T) {
 	})
 }
 
+// A board that was heard while a job had its place, and has given up since, is
+// taken when the job is over; so is one that was heard before the rule.
+func TestBoardHeardMeanwhileIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPlaces(1)
+		l.Rules.Examine = false
+		b := rig(t)
+		b.boards = newBoards()
+		b.start(l, nil)
+		b.awaitAll(StageOff)
+		b.mustAct(VerbOn, "t-000")
+		b.await("heard", func() bool { return b.pi("t-000").Seen != nil && b.pi("t-000").Job != nil })
+		b.mu.Lock()
+		b.boards.boots[segment(0).Port]++ // it gives up
+		b.mu.Unlock()
+		l.Rules.Examine = true
+		if err := b.e.Relayout(t.Context(), l); err != nil {
+			t.Fatal(err)
+		}
+		if p := b.pi("t-000"); p.MAC != (MAC{}) || p.Job.Verb != string(VerbOn) {
+			t.Errorf("taken from a job: %s %+v", p.MAC, p.Job)
+		}
+		b.await("ready", func() bool { return b.pi("t-000").Life == LifeReady && b.pi("t-000").Job == nil })
+		b.stop()
+	})
+}
+
 // What a board is unfit for is said in a sentence, and it is not tried again.
 func TestUnfitBoardsAreBroken(t *testing.T) {
 	for want, change := range map[string]func(*ReportSeen){

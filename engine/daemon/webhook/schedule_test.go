@@ -177,9 +177,9 @@ func TestABacklogIsDrained(t *testing.T) {
 			m.tell(id+1, "hook")
 			time.Sleep(time.Hour)
 		}
+		before := len(r.ids())
 		mu.Lock()
 		up = true
-		before := len(r.all)
 		mu.Unlock()
 		time.Sleep(furthest)
 		synctest.Wait()

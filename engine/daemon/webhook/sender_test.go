@@ -90,24 +90,7 @@ func TestAnswers(t *testing.T) {
 			fmt.Fprint(w, "s3cret of an inner server")
 		}
 	}
-	for name, tc := range map[string]struct {
-		answer http.HandlerFunc
-		status int
-		why    string
-	}{
-		"200":   {status(200), 200, ""},
-		"201":   {status(201), 201, ""},
-		"299":   {status(299), 299, ""},
-		"400":   {status(400), 400, "it answered 400 Bad Request"},
-		"401":   {status(401), 401, "it answered 401 Unauthorized"},
-		"404":   {status(404), 404, "it answered 404 Not Found"},
-		"429":   {status(429), 429, "it answered 429 Too Many Requests"},
-		"500":   {status(500), 500, "it answered 500 Internal Server Error"},
-		"503":   {status(503), 503, "it answered 503 Service Unavailable"},
-		"999":   {says("HTTP/1.1 999 pwned\r\n\r\n"), 999, "it answered 999"},
-		"302":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusFound) }, 302, "it answered 302 Found: redirects are not followed"},
-		"307":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusTemporaryRedirect) }, 307, "it answered 307 Temporary Redirect: redirects are not followed"},
-		"308":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusPermanentRedirect) }, 308, "it answered 308 Permanent Redirect: redirects are not followed"},
+	slow := map[string]answering{
 		"hangs": {lie(hang), 0, "no answer in time"},
 		"drips": {lie(func(c net.Conn) {
 			for _, b := range []byte("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 1000)) {
@@ -121,6 +104,21 @@ func TestAnswers(t *testing.T) {
 			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
 			hang(c)
 		}), 200, ""},
+	}
+	quick := map[string]answering{
+		"200": {status(200), 200, ""},
+		"201": {status(201), 201, ""},
+		"299": {status(299), 299, ""},
+		"400": {status(400), 400, "it answered 400 Bad Request"},
+		"401": {status(401), 401, "it answered 401 Unauthorized"},
+		"404": {status(404), 404, "it answered 404 Not Found"},
+		"429": {status(429), 429, "it answered 429 Too Many Requests"},
+		"500": {status(500), 500, "it answered 500 Internal Server Error"},
+		"503": {status(503), 503, "it answered 503 Service Unavailable"},
+		"999": {says("HTTP/1.1 999 pwned\r\n\r\n"), 999, "it answered 999"},
+		"302": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusFound) }, 302, "it answered 302 Found: redirects are not followed"},
+		"307": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusTemporaryRedirect) }, 307, "it answered 307 Temporary Redirect: redirects are not followed"},
+		"308": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, to, http.StatusPermanentRedirect) }, 308, "it answered 308 Permanent Redirect: redirects are not followed"},
 		"a large body": {func(w http.ResponseWriter, _ *http.Request) {
 			for block := make([]byte, 1<<20); ; {
 				if _, err := w.Write(block); err != nil {
@@ -137,37 +135,56 @@ func TestAnswers(t *testing.T) {
 		"early hints for ever": {says(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1<<16)), 0, "its answer is not HTTP"},
 		"a status below zero":  {says("HTTP/1.1 -200 OK\r\n\r\n"), 0, "its answer is not HTTP"},
 		"a length below zero":  {says("HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n"), 0, "its answer is not HTTP"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := newBox(t)
-			r := newReceiver(t, tc.answer)
-			b.hook("hook", r.listen().URL)
-			b.tell(1)
-			s := b.sender(loopback)
-			if strings.Contains(name, "drips") || name == "hangs" {
-				s.client.timeout = 300 * time.Millisecond
-			}
-			b.run(s)
-			d := b.settled("hook", 1, 1)
-			if d.Status != tc.status || d.Error != tc.why || d.Done.IsZero() != (tc.why != "") || d.Next.IsZero() != (tc.why == "") {
-				t.Errorf("%+v", d)
-			}
-			if tc.why != "" {
-				soonest, latest := r.until(1)[0].at.Add(4500*time.Millisecond), time.Now().Add(5500*time.Millisecond)
-				if d.Next.Before(soonest) || d.Next.After(latest) {
-					t.Errorf("it is tried again at %s, not from %s to %s", d.Next, soonest, latest)
-				}
-			}
-			if n := len(r.ids()); n != 1 {
-				t.Errorf("it was sent %d times", n)
-			}
-			if log := b.logged(); strings.Contains(log, "s3cret") && tc.status != 0 {
-				t.Errorf("the log has of its body:\n%s", log)
-			}
-		})
 	}
+	// Each list has a store and a sender of its own.
+	t.Run("slow", func(t *testing.T) { tryAnswers(t, 3*time.Second, slow) })
+	t.Run("quick", func(t *testing.T) { tryAnswers(t, requestTimeout, quick) })
 	if n := len(elsewhere.ids()); n > 0 {
 		t.Errorf("%d redirects were followed", n)
+	}
+}
+
+// answering is how a server answers, and what is told of it.
+type answering struct {
+	answer http.HandlerFunc
+	status int
+	why    string
+}
+
+// tryAnswers tells a notice to a webhook for each server.
+func tryAnswers(t *testing.T, timeout time.Duration, cases map[string]answering) {
+	b := newBox(t)
+	servers := map[string]*receiver{}
+	for name, c := range cases {
+		servers[name] = newReceiver(t, c.answer)
+		b.hook(name, servers[name].listen().URL)
+	}
+	b.tell(1)
+	s := b.sender(loopback)
+	s.client.timeout = timeout
+	stop := b.run(s)
+	for name, c := range cases {
+		d := b.settled(name, 1, 1)
+		if d.Status != c.status || d.Error != c.why || d.Done.IsZero() != (c.why != "") || d.Next.IsZero() != (c.why == "") {
+			t.Errorf("%s: %+v", name, d)
+		}
+		all := servers[name].until(1)
+		soonest, latest := all[0].at.Add(4500*time.Millisecond), time.Now().Add(5500*time.Millisecond)
+		if d.Attempts == 1 && c.why != "" && (d.Next.Before(soonest) || d.Next.After(latest)) {
+			t.Errorf("%s: it is tried again at %s, not from %s to %s", name, d.Next, soonest, latest)
+		}
+	}
+	stop()
+	for name, r := range servers { // the last try may have been cut short
+		if sent, tries := len(r.ids()), b.delivery(name, 1).Attempts; sent < tries || sent > tries+1 {
+			t.Errorf("%s: it was sent %d times in %d tries", name, sent, tries)
+		}
+	}
+	for line := range strings.Lines(b.logged()) {
+		// What is no HTTP is told to staff as net/http tells it.
+		if strings.Contains(line, "s3cret") && !strings.Contains(line, "malformed HTTP") {
+			t.Errorf("the log has of a body: %s", line)
+		}
 	}
 }
 
@@ -212,7 +229,7 @@ func TestNoAnswerAtAll(t *testing.T) {
 	}
 	b.tell(1)
 	s := b.sender(loopback)
-	s.client.timeout = time.Second
+	s.client.timeout = 3 * time.Second
 	b.run(s)
 	for name, why := range want {
 		if d := b.settled(name, 1, 1); !strings.HasPrefix(d.Error, why) || d.Status != 0 || d.Next.IsZero() {
