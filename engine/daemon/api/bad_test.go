@@ -102,9 +102,8 @@ func manyKeys(n int) string {
 // Acts with bad input: the server stays as it is.
 func TestBadActs(t *testing.T) {
 	_, full, _ := newAccount(t, 0)
-	c := newClient(t, full)
 	served := 0
-	c = start(t, &smallDesk{serve: func(engine.ServerCommand) (engine.ServerResult, error) {
+	c := start(t, &smallDesk{serve: func(engine.ServerCommand) (engine.ServerResult, error) {
 		served++
 		return engine.ServerResult{}, nil
 	}}, nil, nil).client(t, full)

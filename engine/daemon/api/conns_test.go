@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -51,7 +52,7 @@ func TestConnectionsPerSource(t *testing.T) {
 	}
 	tooMuch := in.dial("[2001:db8::ffff]:5001") // of the same network
 	_, other := accept("[2001:db8:0:1::1]:5000")
-	if _, err := tooMuch.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := tooMuch.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("one too many: %v", err)
 	}
 	for range 2 * maxPerSource { // a proxy on this host

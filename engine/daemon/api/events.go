@@ -112,9 +112,8 @@ func (a *API) events(_ context.Context, c *caller, in *eventsInput) (*huma.Strea
 		}
 		defer a.streams.leave(owner)
 		s := &stream{api: a, caller: c, account: account, after: after, w: w, control: http.NewResponseController(w)}
-		if err := s.run(ctx.Context()); err != nil {
-			a.log.Debug("API stream ended", "account", c.Account, "from", c.from, "err", err)
-		}
+		why := s.run(ctx.Context())
+		a.log.Debug("API stream ended", "account", c.Account, "from", c.from, "why", why)
 	}}, nil
 }
 
@@ -129,7 +128,7 @@ type stream struct {
 }
 
 // run sends events until the client goes, is too slow, or may not listen any
-// more, or the service stops.
+// more, or the service stops: the error says which.
 func (s *stream) run(ctx context.Context) error {
 	if err := s.control.SetReadDeadline(time.Time{}); err != nil { // nothing is read any more
 		return err

@@ -17,17 +17,18 @@ import (
 
 // heard is a client of a stream of events.
 type heard struct {
-	t     testing.TB
-	res   *http.Response
-	body  *bufio.Reader
-	close context.CancelFunc
+	t      testing.TB
+	status int
+	header http.Header
+	body   *bufio.Reader
+	close  context.CancelFunc
 }
 
 func (s *service) listen(t testing.TB, key credentials, after string) *heard {
 	t.Helper()
-	h, res := s.tryListen(t, key, after)
-	if res.StatusCode != http.StatusOK || res.Header.Get("Content-Type") != "text/event-stream" {
-		t.Fatalf("events: %s %v", res.Status, res.Header)
+	h := s.tryListen(t, key, after)
+	if h.status != http.StatusOK || h.header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("events: %d %v", h.status, h.header)
 	}
 	if line, err := h.body.ReadString('\n'); line != ": picloud\n" || err != nil {
 		t.Fatalf("the first line is %q, %v", line, err)
@@ -36,7 +37,7 @@ func (s *service) listen(t testing.TB, key credentials, after string) *heard {
 	return h
 }
 
-func (s *service) tryListen(t testing.TB, key credentials, after string) (*heard, *http.Response) {
+func (s *service) tryListen(t testing.TB, key credentials, after string) *heard {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)
@@ -53,7 +54,7 @@ func (s *service) tryListen(t testing.TB, key credentials, after string) (*heard
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { res.Body.Close() })
-	return &heard{t, res, bufio.NewReader(res.Body), cancel}, res
+	return &heard{t, res.StatusCode, res.Header, bufio.NewReader(res.Body), cancel}
 }
 
 type sentEvent struct {
@@ -154,9 +155,8 @@ func TestStreamsAreBounded(t *testing.T) {
 	for i := range api.MaxStreams {
 		open = append(open, s.listen(t, []credentials{full, reader}[i%2], ""))
 	}
-	_, res := s.tryListen(t, newKey(t, engine.APIKey{Account: account}), "")
-	if res.StatusCode != http.StatusTooManyRequests {
-		t.Errorf("one too many: %s", res.Status)
+	if h := s.tryListen(t, newKey(t, engine.APIKey{Account: account}), ""); h.status != http.StatusTooManyRequests {
+		t.Errorf("one too many: %d", h.status)
 	}
 	_, other, _ := newAccount(t, 0)
 	s.listen(t, other, "")

@@ -174,7 +174,7 @@ func (f *family) failure(c *caller, operation string, err error) *failure {
 		if errors.Is(err, row.err) {
 			made = fail(f.errors.statuses(row), cmp.Or(row.say, err.Error()))
 			if made.status == http.StatusServiceUnavailable {
-				made.with("Retry-After", "5")
+				made = made.with("Retry-After", "5")
 			}
 			return made
 		}

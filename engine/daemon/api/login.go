@@ -10,7 +10,7 @@ import (
 
 // loginInput is an OAuth 2 client credentials grant (RFC 6749, section 4.4).
 type loginInput struct {
-	Authorization string `header:"Authorization" doc:"HTTP Basic: the key's ID and its secret."`
+	Authorization string `header:"Authorization" hidden:"true"`
 	RawBody       []byte `contentType:"application/x-www-form-urlencoded"`
 }
 

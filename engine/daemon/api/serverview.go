@@ -49,7 +49,7 @@ func (a *API) viewOf(s *engine.ServerView) server {
 		Disk: s.DiskGB, Image: s.Image, SSHPort: s.SSHPort,
 		Power: powerWord(s.Power), Wanted: onOff(s.Wanted), Stage: s.Stage.String(), Since: moment(s.Since), Progress: progress(s),
 		Rescue: s.Rescue, Undo: s.Former, HostKeys: []hostKey{}, Keys: append([]string{}, s.Keys...),
-		Pi: string(s.Pi), Diagnosis: s.Diagnosis.Cause, Price: s.Price.String(), Ordered: moment(s.Created), Live: moment(s.Server.Live),
+		Pi: string(s.Pi), Diagnosis: s.Diagnosis.Cause, Price: s.Price.String(), Ordered: moment(s.Created), Live: moment(s.Live),
 	}
 	if a.cfg.Domain != "" {
 		v.Host = s.Name + "." + a.cfg.Domain
