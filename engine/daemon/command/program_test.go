@@ -75,6 +75,8 @@ func TestRun(t *testing.T) {
 		{"demo --for 3s", 2, "", "--headless"},
 		{"demo --for -3s --headless", 2, "", "above 0"},
 		{"demo --pis -1 --headless", 2, "", "demo"},
+		{"demo --api here --headless", 2, "", "want an address and a port"},
+		{"demo --api 0.0.0.0:8443 --headless", 2, "", "want a loopback address"},
 		{"demo --fault nonsense --headless", 2, "", "nonsense"},
 		{"image add one", 2, "", "NAME FILE"},
 		{"image remove one --config " + good, 2, "", "--yes"},
