@@ -11,10 +11,10 @@
 //
 //	amount = price of a month × seconds of the line ÷ seconds of the month
 //
-// rounded half up to whole pence, once a line. So a server that is there for the
-// whole month costs exactly its monthly price, a line differs from the exact
-// amount by half a penny at most, and the parts of a month that was split differ
-// from the whole by half a penny for each line. Totals are sums of the lines as
+// rounded up to whole pence, once a line: a server that is had for minutes again
+// and again costs something, too. So a server that is there for the whole month
+// costs exactly its monthly price, and a line is less than a penny above the exact
+// amount. Totals are sums of the lines as
 // they are printed. Amounts are whole pence in integers throughout.
 //
 // Intervals of the same server, price, board and disk that follow one another are

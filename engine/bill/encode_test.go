@@ -44,7 +44,7 @@ func TestCSV(t *testing.T) {
 	}
 	want := strings.Join([]string{
 		"version,month,until,over,account,server,order,from,to,seconds,model,memory_mb,cpu_mhz,nic_mbits,disk_gb,month_price_gbp,amount_gbp",
-		"1,2026-11,2026-11-20T00:00:00Z,false,acme,web,1,2026-11-01T00:00:00Z,2026-11-10T06:00:00Z,799200,3,1024,1200,100,10,6.50,2.00",
+		"1,2026-11,2026-11-20T00:00:00Z,false,acme,web,1,2026-11-01T00:00:00Z,2026-11-10T06:00:00Z,799200,3,1024,1200,100,10,6.50,2.01",
 		"1,2026-11,2026-11-20T00:00:00Z,false,acme,web,1,2026-11-10T06:00:00Z,2026-11-20T00:00:00Z,842400,3,1024,1200,100,40,8.00,2.60",
 		"1,2026-11,2026-11-20T00:00:00Z,false,zeta,db,2,2026-11-03T00:00:00Z,2026-11-12T00:00:00Z,777600,4,4096,1500,1000,20,12.00,3.60",
 		"",
@@ -84,7 +84,7 @@ func TestJSON(t *testing.T) {
      "nic_mbits": 100,
      "disk_gb": 10,
      "month_price": "6.50",
-     "amount": "2.00"
+     "amount": "2.01"
     },
     {
      "server": "web",
@@ -101,7 +101,7 @@ func TestJSON(t *testing.T) {
      "amount": "2.60"
     }
    ],
-   "total": "4.60"
+   "total": "4.61"
   },
   {
    "account": "zeta",
@@ -124,7 +124,7 @@ func TestJSON(t *testing.T) {
    "total": "3.60"
   }
  ],
- "total": "8.20"
+ "total": "8.21"
 }`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -212,7 +212,7 @@ func TestRead(t *testing.T) {
 		{"2026-11-03 00:00:00", "zeta", "2026-11", "2026-11", "1.00", false, nil},
 		{"2026-11-03 00:00:00", "acme", "", "2026-11", "2.00", false, nil},
 		{"2026-12-01 00:00:00", "acme", "", "2026-11", "30.00", true, nil}, // of December there is nothing yet
-		{"2026-12-01 00:00:01", "acme", "", "2026-12", "0.00", false, nil},
+		{"2026-12-01 00:00:01", "acme", "", "2026-12", "0.01", false, nil},
 		{"2027-02-01 00:00:00", "acme", "2026-11", "2026-11", "30.00", true, nil},
 		{"2027-02-01 00:00:00", "nobody", "2026-11", "2026-11", "0.00", true, nil},
 	} {

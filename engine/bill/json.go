@@ -41,7 +41,7 @@ type LineJSON struct {
 	NIC     int       `json:"nic_mbits"`
 	Disk    int       `json:"disk_gb"`
 	Price   string    `json:"month_price" doc:"of a whole month"`
-	Amount  string    `json:"amount" doc:"month_price * seconds / month_seconds, half a penny up"`
+	Amount  string    `json:"amount" doc:"month_price * seconds / month_seconds, rounded up"`
 }
 
 // JSON is the statement in its encoding.

@@ -79,15 +79,15 @@ func TestStatement(t *testing.T) {
 			want:  []bill{{"web", "2026-11-10 12:00:00", "2026-11-11 12:00:00", "6.25", "0.21"}},
 			total: "0.21",
 		},
-		"half a penny goes up": { // a thousandth of 500 pence
+		"half a penny": { // a thousandth of 500 pence
 			rows:  []engine.LedgerRow{row(1, "2026-11-01 00:00:00", start, "web", 1, 500), row(2, "2026-11-01 00:43:12", stop, "web", 1, 0)},
 			want:  []bill{{"web", "2026-11-01 00:00:00", "2026-11-01 00:43:12", "5.00", "0.01"}},
 			total: "0.01",
 		},
-		"less than half a penny goes down": {
-			rows:  []engine.LedgerRow{row(1, "2026-11-01 00:00:00", start, "web", 1, 500), row(2, "2026-11-01 00:43:11", stop, "web", 1, 0)},
-			want:  []bill{{"web", "2026-11-01 00:00:00", "2026-11-01 00:43:11", "5.00", "0.00"}},
-			total: "0.00",
+		"a second": {
+			rows:  []engine.LedgerRow{row(1, "2026-11-01 00:00:00", start, "web", 1, 500), row(2, "2026-11-01 00:00:01", stop, "web", 1, 0)},
+			want:  []bill{{"web", "2026-11-01 00:00:00", "2026-11-01 00:00:01", "5.00", "0.01"}},
+			total: "0.01",
 		},
 		"a price that changed": {
 			rows: []engine.LedgerRow{row(1, "2026-10-20 00:00:00", start, "web", 1, 600), row(2, "2026-11-16 00:00:00", change, "web", 1, 900)},

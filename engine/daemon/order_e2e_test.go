@@ -31,6 +31,7 @@ func TestRealOrder(t *testing.T) {
 	c := &customer{site: s}
 	s.must(json.Unmarshal([]byte(s.run(s.program, "apikey", "add", "acme", "--json")), &c.key))
 	c.login()
+	time.Sleep(s.cfg.Boot.Hold) // a port that was just seen to be off has to rest first
 
 	s.lap("order")
 	order := fmt.Sprintf(`{"disk":10,"model":4,"ssh_key":%q,"wait_for_dns":false}`, s.public+"\r\n")
