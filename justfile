@@ -55,8 +55,12 @@ deb version="0.0.1":
     .ci/package {{version}} packages
 
 # Install, upgrade, remove and purge it in a fresh Debian 12; needs root
-deb-test:
-    .ci/deb
+deb-test: packages
+    .ci/deb packages
+
+# The same packages under systemd in a virtual machine, with a root of a Pi in use; needs root
+deb-boot: deb-test
+    .ci/deb-boot packages
 
 # Fuzz one target: just fuzz ./netboot/dhcp FuzzDecide 1m
 fuzz pkg target time="30s":
