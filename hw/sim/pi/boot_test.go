@@ -24,7 +24,7 @@ func start(t *testing.T, cfg Config) *Pi {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.minWait = 80 * time.Millisecond
+	p.minWait = 160 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- p.Run(ctx) }()
