@@ -20,11 +20,20 @@ import (
 // start runs a Pi with power until the test ends.
 func start(t *testing.T, cfg Config) *Pi {
 	t.Helper()
+	return startPatient(t, cfg, 80*time.Millisecond)
+}
+
+// patient is the least wait for a packet where a test counts on the first one.
+const patient = 160 * time.Millisecond
+
+// startPatient is start, of a Pi that waits so long for a packet at least.
+func startPatient(t *testing.T, cfg Config, minWait time.Duration) *Pi {
+	t.Helper()
 	p, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.minWait = 160 * time.Millisecond
+	p.minWait = minWait
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- p.Run(ctx) }()
@@ -245,7 +254,7 @@ func TestNudge(t *testing.T) {
 			s.boot(order.Pi3B, b.SerialText()+"/")
 			cfg := s.config(b, "")
 			cfg.Seed = seedOf(true)
-			p := start(t, cfg)
+			p := startPatient(t, cfg, patient)
 			await(t, p, StageFirmware)
 			want := int64(2)
 			if nudge {

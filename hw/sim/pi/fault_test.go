@@ -49,7 +49,7 @@ func TestFaults(t *testing.T) {
 				b := testBoard(fam)
 				s.boot(fam, b.SerialText()+"/")
 				cfg := s.config(b, tt.fault)
-				p := start(t, cfg)
+				p := startPatient(t, cfg, patient)
 				ended := func() bool {
 					st := p.State()
 					return (tt.stage == "" || st.Stage == tt.stage && strings.Contains(st.Detail, tt.detail)) &&
@@ -122,7 +122,7 @@ func TestPowerCut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.minWait = 160 * time.Millisecond
+		p.minWait = 80 * time.Millisecond
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- p.Run(ctx) }()
