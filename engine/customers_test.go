@@ -78,7 +78,11 @@ func TestEveryVerbAsksForTheRole(t *testing.T) {
 		b := market(t, 2, nil)
 		b.end(b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1"}).Job)
 		time.Sleep(time.Second)
-		before := len(b.mem.audit)
+		acts := func() (n int) {
+			b.stored(func(m *memory) { n = len(m.audit) })
+			return n
+		}
+		before := acts()
 		reader, viewer, operator := acme, admin, admin
 		reader.Role, viewer.Role, operator.Role = RoleViewer, RoleViewer, RoleOperator
 		for verb := range serverVerbs() {
@@ -104,7 +108,7 @@ func TestEveryVerbAsksForTheRole(t *testing.T) {
 				}
 			}
 		}
-		if n := len(b.mem.audit); n != before {
+		if n := acts(); n != before {
 			t.Errorf("%d acts were written down", n-before)
 		}
 		b.stop()

@@ -71,6 +71,19 @@ func marketLayout(n int, change func(*Rules)) Layout {
 	return l
 }
 
+// stored looks at what is stored.
+func (b *bench) stored(look func(m *memory)) {
+	b.mem.mu.Lock()
+	defer b.mem.mu.Unlock()
+	look(b.mem)
+}
+
+// sold is what is stored of a server.
+func (b *bench) sold(name string) (s Server) {
+	b.stored(func(m *memory) { s = m.sold.servers[name] })
+	return s
+}
+
 func (b *bench) must(err error) {
 	b.t.Helper()
 	if err != nil {
@@ -160,7 +173,7 @@ func TestOrderToRelease(t *testing.T) {
 		}
 		b.end(later.Job)
 		time.Sleep(125 * time.Minute)
-		if got := b.mem.sold.servers["web1"]; got.Number != 0 || b.did("remove") != 0 {
+		if got := b.sold("web1"); got.Number != 0 || b.did("remove") != 0 {
 			t.Errorf("two hours later: %+v, %d removed", got, b.did("remove"))
 		}
 		time.Sleep(time.Hour)
@@ -211,15 +224,23 @@ func TestOrdersRefused(t *testing.T) {
 			"staff untyped":  {ServerCommand{Verb: ServerRelease, Actor: admin, Server: "one"}, ErrGuard},
 			"unknown verb":   {ServerCommand{Verb: "sell", Actor: acme}, ErrNoSuchVerb},
 		} {
-			before := len(b.mem.saves)
+			before := 0
+			b.stored(func(m *memory) { before = len(m.saves) })
 			if _, err := b.e.Serve(t.Context(), c.cmd); !errors.Is(err, c.want) {
 				t.Errorf("%s: %v, want %v", name, err, c.want)
 			}
-			for _, s := range b.mem.saves[min(before, len(b.mem.saves)):] {
-				if len(s.Servers)+len(s.Ledger)+len(s.Onces) > 0 {
-					t.Errorf("%s: something was stored: %+v", name, s)
+			b.stored(func(m *memory) {
+				for _, s := range m.saves[before:] {
+					if len(s.Ledger)+len(s.Onces) > 0 {
+						t.Errorf("%s: something was stored: %+v", name, s)
+					}
+					for _, sold := range s.Servers {
+						if sold.Name != "one" {
+							t.Errorf("%s: a server was stored: %+v", name, sold)
+						}
+					}
 				}
-			}
+			})
 		}
 		b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "two"})
 		if _, err := b.e.Serve(t.Context(), ServerCommand{Verb: ServerOrder, Actor: acme}); !errors.Is(err, ErrNoneFree) {
@@ -262,9 +283,11 @@ func TestOrderSentTwice(t *testing.T) {
 		time.Sleep(onceFor)
 		b.start(marketLayout(3, nil), nil)
 		time.Sleep(2 * ordersEvery)
-		if n := len(b.mem.sold.onces); n != 0 {
-			t.Errorf("%d keys are known for ever", n)
-		}
+		b.stored(func(m *memory) {
+			if n := len(m.sold.onces); n != 0 {
+				t.Errorf("%d keys are known for ever", n)
+			}
+		})
 		b.stop()
 	})
 }
@@ -299,9 +322,11 @@ func TestOrderTriesElsewhere(t *testing.T) {
 					}
 				}
 				if want == JobFailed {
-					if s := b.mem.sold.servers["web1"]; s.State != ServerFailed || len(b.mem.sold.ledger) != 0 {
-						t.Errorf("%+v, %+v", s, b.mem.sold.ledger)
-					}
+					b.stored(func(m *memory) {
+						if s := m.sold.servers["web1"]; s.State != ServerFailed || len(m.sold.ledger) != 0 {
+							t.Errorf("%+v, %+v", s, m.sold.ledger)
+						}
+					})
 					if b.did("remove") != 1 {
 						t.Error("its volume is left")
 					}
@@ -356,9 +381,14 @@ func TestOrderNotWritten(t *testing.T) {
 		}
 		b.mem.failAfter(-1)
 		time.Sleep(time.Second)
-		if _, ok := b.e.Server("", "web1"); ok || len(b.mem.sold.servers) != 0 || len(b.mem.sold.onces) != 0 {
-			t.Errorf("something of it is left: %+v", b.mem.sold.servers)
+		if _, ok := b.e.Server("", "web1"); ok {
+			t.Error("it is on the desk")
 		}
+		b.stored(func(m *memory) {
+			if len(m.sold.servers) != 0 || len(m.sold.onces) != 0 {
+				t.Errorf("something of it is left: %+v", m.sold.servers)
+			}
+		})
 		for _, p := range b.e.Snapshot().Pis {
 			if p.Server != "" || p.Job != nil || p.Life != LifeReady {
 				t.Errorf("something of it is left: %+v", p)
@@ -412,7 +442,7 @@ func TestOrderResumesAnywhere(t *testing.T) {
 					t.Errorf("%d: left behind: %+v", left, p)
 				}
 			}
-			if s := b.mem.sold.servers["web1"]; !s.State.Ended() {
+			if s := b.sold("web1"); !s.State.Ended() {
 				t.Errorf("%d: %+v", left, s)
 			}
 			b.stop()

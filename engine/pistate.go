@@ -181,10 +181,11 @@ func (r *rack) saveBoot(p *piState) {
 
 // stall declares that the Pi makes no progress, and why.
 func (r *rack) stall(p *piState, at time.Time, d Diagnosis) {
+	before := p.stage // one that is off and never booted stays off: it stalls there
 	if p.boot == nil {
 		r.startBoot(p, StagePower, at, "")
 	}
-	p.before, p.diag = p.stage, d
+	p.before, p.diag = before, d
 	p.boot.Cause = d.Cause
 	r.setStage(p, StageStalled, at, d.Cause)
 	r.logf(SystemActor().Name, p.Name, p.jobID(), "stalled at %s: %s", d.At, d.Cause)
