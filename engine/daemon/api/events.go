@@ -103,7 +103,7 @@ func (a *API) events(_ context.Context, c *caller, in *eventsInput) (*huma.Strea
 		if err != nil {
 			return nil, fail(http.StatusUnprocessableEntity, "Last-Event-ID: no such event")
 		}
-		after = min(after, last) // the number of one that a restored backup has not is given again
+		after = min(after, last) // an event that has not been is one of another database
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		owner := c.Account + "/" + c.Name
