@@ -56,6 +56,7 @@ type reply struct {
 	status int
 	header http.Header
 	body   []byte
+	http   int // major version
 }
 
 // ask sends a request; body is what is sent as JSON, a string as it is, nil none.
@@ -106,7 +107,7 @@ func (c *client) send(req *http.Request) reply {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return reply{c.t, res.StatusCode, res.Header, b}
+	return reply{c.t, res.StatusCode, res.Header, b, res.ProtoMajor}
 }
 
 // want asks, and fails the test if the status is another.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"sync"
@@ -87,6 +88,8 @@ type service struct {
 	log *logBuffer
 	url string
 	end func() error
+	// over is how clients reach it, nil = as by default.
+	over http.RoundTripper
 }
 
 // start serves a desk: the rack's, but for what it has of its own. Each may be
@@ -148,6 +151,9 @@ func (s *service) client(t testing.TB, key credentials) *client {
 	t.Helper()
 	c := newClient(t, key)
 	c.base = s.url
+	if s.over != nil {
+		c.http.Transport = contract.over(t, s.over)
+	}
 	return c
 }
 

@@ -99,9 +99,11 @@ func (a *API) events(_ context.Context, c *caller, in *eventsInput) (*huma.Strea
 	}
 	after := a.desk.LastNotice()
 	if in.LastEventID != "" {
-		if after, err = strconv.ParseInt(in.LastEventID, 10, 64); err != nil {
+		last, err := strconv.ParseInt(in.LastEventID, 10, 64)
+		if err != nil {
 			return nil, fail(http.StatusUnprocessableEntity, "Last-Event-ID: no such event")
 		}
+		after = min(after, last) // an event that has not been is one of another database
 	}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) {
 		owner := c.Account + "/" + c.Name

@@ -123,7 +123,11 @@ func TestEvents(t *testing.T) {
 	if e := again.next(); e != all[1] {
 		t.Errorf("after the first comes %+v, want %+v", e, all[1])
 	}
+	ahead := s.listen(t, other, "999999999")
 	s.client(t, other).order("/beta/pi/servers/heard-too", nil)
+	if e := ahead.next(); e.Server != "heard-too" {
+		t.Errorf("who had an event that is none any more hears %+v", e)
+	}
 	if e := others.next(); e.Server != "heard-too" {
 		t.Errorf("another account hears %+v", e)
 	}

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -95,7 +97,7 @@ func basic(header string) (id, secret string, ok bool) {
 // has run out is not.
 func (a *API) byToken(from netip.Addr, text string) (engine.Actor, *failure) {
 	id, err := a.tokens.check(text)
-	if err == errExpired { //nolint:errorlint // as check returns it
+	if errors.Is(err, errExpired) {
 		return engine.Actor{}, unauthorised("The token has expired: get another from POST /login")
 	}
 	if err != nil {
@@ -199,5 +201,6 @@ func (a *API) base(r *http.Request) string {
 	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" {
 		scheme = "https"
 	}
-	return scheme + "://" + r.Host
+	here, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr) // HTTP/1.0 names no host
+	return scheme + "://" + cmp.Or(r.Host, fmt.Sprint(here))
 }

@@ -13,8 +13,8 @@ import (
 	"picloud/engine/daemon/api"
 )
 
-// Over TLS, with HTTP/2: what a client gets is as it is without, and says that
-// it wants TLS from now on.
+// Over TLS, with HTTP/2: what a client gets is as it is without, a stream too, and
+// says that it wants TLS from now on.
 func TestOverTLS(t *testing.T) {
 	_, full, _ := newAccount(t, 0)
 	cfg, trust := api.ServePair(t)
@@ -24,21 +24,24 @@ func TestOverTLS(t *testing.T) {
 	}
 	s := start(t, nil, nil, nil)
 	serve(t, s.api, l)
-	c := newClient(t, full)
-	c.base = l.URL()
 	transport := &http.Transport{TLSClientConfig: trust, ForceAttemptHTTP2: true}
 	t.Cleanup(transport.CloseIdleConnections)
-	c.http.Transport = contract.over(t, transport)
+	secure := &service{api: s.api, url: l.URL(), over: transport}
+	c := secure.client(t, full)
 	if !strings.HasPrefix(c.base, "https://") {
 		t.Fatal(c.base)
 	}
+	stream := secure.listen(t, full, "")
 	r := c.login().want(http.StatusOK, "GET", "/v1/account", nil)
-	if r.header.Get("Strict-Transport-Security") == "" {
-		t.Errorf("headers: %v", r.header)
+	if r.http != 2 || r.header.Get("Strict-Transport-Security") == "" {
+		t.Errorf("HTTP/%d, headers: %v", r.http, r.header)
 	}
 	r = c.want(http.StatusAccepted, "POST", "/beta/pi/servers", nil)
 	if at := r.header.Get("Location"); !strings.HasPrefix(at, l.URL()+"/beta/queue/pi/") {
 		t.Errorf("Location %q", at)
+	}
+	if e := stream.next(); e.Type != string(engine.NoticeOrdered) {
+		t.Errorf("event: %+v", e)
 	}
 	res, err := http.Get("http://" + strings.TrimPrefix(l.URL(), "https://"))
 	if err != nil {
