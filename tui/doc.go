@@ -50,5 +50,9 @@
 // What is told of the disk carries its age as everything else does: a "?" after
 // a figure means that it was told long ago. "R" after a stage is a Pi in rescue, "E" one under examination.
 //
+// A job's bar counts its steps as if each took as long, the one that runs by its
+// per cent; whose server it is for, why it waits and why it failed is told of the
+// selected one.
+//
 // On the faceplate "#" is a Pi that is marked broken, whatever else it does.
 package tui

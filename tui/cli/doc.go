@@ -8,6 +8,8 @@
 //	picloud job wait 8812
 //	picloud audit --since 24h --actor alice
 //	picloud watch --json
+//	picloud order acme web1 --model 4 --disk 20 --wait
+//	picloud server release web1 --confirm web1
 //
 // A command runs inside the service, for a caller who comes in by SSH or by
 // the Unix socket. It sees the rack through an engine.Viewer and its caller
@@ -16,8 +18,8 @@
 // service, for help, completion scripts and the manual page.
 //
 // The verbs on Pis are the rows of engine.Verbs: one that is added there is a
-// command here, with its flags, help and guard. Who may do what the engine
-// decides.
+// command here, with its flags, help and guard. Who may do what, and who is told
+// what of customers, the engine decides.
 //
 // # Confirmation
 //
@@ -27,6 +29,10 @@
 // typed: the Pi's name, or the verb and the number of Pis that it will be done
 // to ("reimage 3"). A script that finds another number than it expects is
 // stopped. Not confirmed means exit status 2, with nothing done.
+//
+// What is done to customers asks in the same way: for a server's name before it
+// is given back, for "y" before a key, an account or a webhook goes. A secret is
+// made here, printed on standard output once, and goes nowhere else.
 //
 // Pis on which the verb cannot be used now are left alone and told of; the
 // others are acted on, and the exit status is 1. --dry-run does none of it and
