@@ -37,7 +37,7 @@ e2e-vm *args:
 vmtest *args: packages
     go test -tags vmtest -count=1 -timeout 45m -v {{args}} ./hw/vmtest
 
-# A real Debian for arm64 on QEMU's own Raspberry Pi 3B, booted, reimaged and undone; its image takes ten minutes, once; needs root
+# A real Debian for arm64 on QEMU's own Raspberry Pi 3B, booted, reimaged, undone, and examined; its image takes ten minutes, once; needs root
 e2e-pi *args:
     .ci/packages qemu-system-arm qemu-user-static binfmt-support arch-test
     go test -tags e2e,e2epi -run '^TestBootPi3B$|^TestRealRootsPi3B$' -count=1 -p 1 -timeout 60m -v {{args}} ./hw/sim/virtualpi ./engine/daemon
