@@ -52,12 +52,12 @@ func TestRealOrder(t *testing.T) {
 
 	s.lap("other keys")
 	c.ask("PUT", "/pi/servers/"+e2eServer+"/ssh-key", `{"ssh_key":""}`, 200)
-	until(t, time.Minute, "nobody is let in any more", func() bool {
+	until(t, e2eCheck, "nobody is let in any more", func() bool {
 		_, err := s.ssh(pi, nil, "true")
 		return err != nil && strings.Contains(err.Error(), "Permission denied")
 	})
 	c.ask("PUT", "/pi/servers/"+e2eServer+"/ssh-key", fmt.Sprintf(`{"ssh_key":%q}`, s.public), 200)
-	until(t, time.Minute, "the customer is let in again", func() bool { _, err := s.ssh(pi, nil, "true"); return err == nil })
+	until(t, e2eCheck, "the customer is let in again", func() bool { _, err := s.ssh(pi, nil, "true"); return err == nil })
 
 	s.lap("release")
 	c.ask("DELETE", "/pi/servers/"+e2eServer, "", 204)
