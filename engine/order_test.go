@@ -615,3 +615,21 @@ func TestOrderTriesTheSameAgain(t *testing.T) {
 		b.stop()
 	})
 }
+
+// A port that has been off for long is powered as soon as the root is there.
+func TestOrderPowersAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := market(t, 1, nil)
+		time.Sleep(10 * time.Second)
+		begun := time.Now()
+		res := b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1"})
+		for b.did("power sw1/1 true") == 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("it took %s", took)
+		}
+		b.end(res.Job)
+		b.stop()
+	})
+}

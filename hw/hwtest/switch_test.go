@@ -2,6 +2,7 @@ package hwtest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -123,4 +124,31 @@ func TestRealSwitch(t *testing.T) {
 		check(t, err)
 		return Harness{Switch: d, Loaded: with, Empty: without}
 	})
+}
+
+// A port that is off already may be powered at once after it was asked to be off
+// again: it has rested. One that was on has to.
+func TestOffAgainIsNoNewRest(t *testing.T) {
+	sw, addr := simulated(t, poeswitch.Config{Ports: 8})
+	check(t, sw.Attach(loaded, poeswitch.Device{Class: 4, Milliwatts: func() int { return 2100 }}))
+	cfg := poe.Config{Name: "sim", Addr: addr, Community: "private", Profile: "cisco-smb", MinOff: time.Hour, ReadBack: 5 * time.Millisecond}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	before, d := driver(t, cfg), driver(t, cfg)
+	for _, d := range []*poe.SNMP{before, d} {
+		_, err := d.Poll(ctx)
+		check(t, err)
+	}
+	_, err := before.SetPower(ctx, loaded, false) // by somebody else
+	check(t, err)
+	for _, on := range []bool{false, false, true, false} {
+		if s, err := d.SetPower(ctx, loaded, on); err != nil || s.On() != on {
+			t.Fatalf("%t: %+v, %v", on, s, err)
+		}
+	}
+	soon, stop := context.WithTimeout(ctx, 200*time.Millisecond)
+	defer stop()
+	if _, err := d.SetPower(soon, loaded, true); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("powered again at once: %v", err)
+	}
 }

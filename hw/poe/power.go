@@ -15,6 +15,7 @@ type change struct {
 	denied   uint32    // pethPsePortPowerDeniedCounter before
 	deadline time.Time // when waiting ends
 	sent     error     // ErrNoAnswer where the SET itself was not answered
+	wasOff   bool      // to off, of a port that is: its time off goes on
 }
 
 // verdict judges a port's state after a change: done with or without an error,
@@ -123,8 +124,9 @@ func (d *SNMP) send(ctx context.Context, port int, on bool) (change, error) {
 	if err != nil && !errors.Is(err, ErrNoAnswer) {
 		return c, err
 	}
+	c.wasOff = !on && before[0].Admin == AdminDisabled && !before[0].On()
 	// A SET whose answer was lost may have worked: the state tells.
-	if !on {
+	if !on && !c.wasOff {
 		d.offNow(port)
 	}
 	c.sent, c.denied, c.deadline = err, before[0].Denied, time.Now().Add(limit)
@@ -139,7 +141,7 @@ func (d *SNMP) confirm(c change, s PortState) (done bool, err error) {
 	if !done && time.Now().After(c.deadline) {
 		done, err = true, c.overdue(s)
 	}
-	if done && err == nil && !c.on {
+	if done && err == nil && !c.on && !c.wasOff {
 		d.offNow(c.port)
 	}
 	return done, d.fail("set power", c.port, err)
