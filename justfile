@@ -70,6 +70,10 @@ fuzz pkg target time="30s":
 bench *args:
     go test -run '^$' -bench . -benchmem {{args}} ./...
 
+# The service of 1,000 Pis with 50 consoles open: its processor time, memory and repaints; ten minutes
+bench-consoles:
+    go test -run '^$' -bench '^BenchmarkServiceConsoles$' -benchtime 1x -timeout 30m ./engine/daemon
+
 # Rewrite the golden screens and the README's picture
 golden:
     go test ./tui/... -update
