@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"picloud/hw/sim/virtualpi"
 )
 
 // e2eNew is one Pi that stands in for a Pi 4.
@@ -54,11 +56,16 @@ func testRealExamination(t *testing.T, kind *e2eKind) {
 	}
 	p := s.until(name, "examined", func(p board) bool { return p.Life != "new" && p.Job == nil })
 	s.lap("it is " + p.Life)
-	if p.Life != "ready" || p.Memory != 1024 || p.Model != kind.board || p.MAC == "" || p.Serial == "" || p.Exam || p.Stage != "off" {
+	// A 3B's ROM does not tell its serial number, nor does QEMU's device tree.
+	mute := kind.model == virtualpi.Pi3B
+	if p.Life != "ready" || p.Memory != 1024 || p.Model != kind.board || p.MAC == "" || (p.Serial == "") != mute || p.Exam || p.Stage != "off" {
 		t.Errorf("%+v", p)
 	}
-	events := p.timeline()
-	for _, want := range []string{"examined from now on: ", "1024 MB", "MB and ", " results checked in "} {
+	events, called := p.timeline(), "a board that does not say what it is"
+	if mute {
+		called = "Raspberry Pi 3 Model B"
+	}
+	for _, want := range []string{"examined from now on: " + called + ", 1024 MB", "MB and ", " results checked in "} {
 		if !strings.Contains(events, want) {
 			t.Errorf("the timeline does not tell %q:\n%s", want, events)
 		}
