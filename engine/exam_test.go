@@ -416,6 +416,7 @@ func TestReleaseEndsWithExamination(t *testing.T) {
 		b := rig(t)
 		b.boards = newBoards()
 		b.start(marketLayout(2, func(r *Rules) { r.Examine = true }), nil)
+		b.awaitAll(StageOff) // the switch has told
 		b.must(b.e.ChangeAccounts(t.Context(), AccountCommand{Verb: AccountAdd, Actor: admin, Account: Account{Name: "acme"}}))
 		order := ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1", Keys: []string{keyOne}}
 		first := b.serve(order)
