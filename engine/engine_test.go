@@ -217,12 +217,21 @@ func (b *bench) start(l Layout, change func(*Config)) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	b.mu.Lock()
 	b.e, b.done = e, make(chan error, 1)
+	b.mu.Unlock()
 	ctx, cancel := context.WithCancel(b.t.Context())
 	b.cancel = cancel
 	done := b.done
 	go func() { done <- e.Run(ctx) }()
 	go b.poll(ctx, e)
+}
+
+// engine is the one that runs now, for the boards: they outlive it.
+func (b *bench) engine() *Engine {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.e
 }
 
 func (b *bench) stop() {
@@ -368,7 +377,7 @@ func (b *bench) boot(ctx context.Context, id PortID) {
 			continue
 		}
 		step.o.Time = time.Now()
-		b.e.Observe(step.o)
+		b.engine().Observe(step.o)
 		if step.stage == StageUp {
 			b.mu.Lock()
 			b.up[id] = true

@@ -58,13 +58,13 @@ func (x *boards) boot(b *bench, id PortID) bool {
 	mac := MAC{1, 2, 3, 4, 5, byte(i)}
 	for on() {
 		_ = sleep(ctx, 500*time.Millisecond)
-		if e, _ := b.e.BootTable().Segment(seg.Name); e.MAC == mac {
+		if e, _ := b.engine().BootTable().Segment(seg.Name); e.MAC == mac {
 			break
 		}
 		b.tell(Observation{DHCP: &DHCPSeen{Segment: seg.Name, Kind: "unknown", MAC: mac, Model: Model4B, Serial: 0xb0a4d000 + uint32(i), ROM: true}})
 		_ = sleep(ctx, 5*time.Second)
 	}
-	if e, _ := b.e.BootTable().Segment(seg.Name); !e.Exam || !on() {
+	if e, _ := b.engine().BootTable().Segment(seg.Name); !e.Exam || !on() {
 		return !e.Allowed || !on() // it is refused its files, or boots its root
 	}
 	client := seg.Addr.Addr()
@@ -109,7 +109,7 @@ func (x *boards) boot(b *bench, id PortID) bool {
 // tell hands over evidence of now.
 func (b *bench) tell(o Observation) {
 	o.Time = time.Now()
-	b.e.Observe(o)
+	b.engine().Observe(o)
 }
 
 func (b *bench) Examine(_ context.Context, pi Pi, image string) error {

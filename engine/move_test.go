@@ -35,9 +35,18 @@ func (b *bench) mustDo(c Command, pi PiName) {
 }
 
 // now is a Pi as it is at this moment, which a snapshot tells only later. The
-// empty observation puts the read before whatever the loop does next.
+// empty observation puts the read before whatever the loop does next; so the loop
+// must not be in the middle of something, as the withdrawal of a place that is gone.
 func (b *bench) now(pi PiName) Target {
-	synctest.Wait()
+	for b.e.Observe(Observation{}); ; time.Sleep(time.Millisecond) {
+		synctest.Wait()
+		b.e.queue.mu.Lock()
+		taken := len(b.e.queue.waiting) == 0
+		b.e.queue.mu.Unlock()
+		if taken {
+			break
+		}
+	}
 	t := Target{pi, b.e.state.pis[pi].gen}
 	b.e.Observe(Observation{})
 	synctest.Wait()
