@@ -198,7 +198,10 @@ func TestManyConnections(t *testing.T) {
 	w := serve(t, 1, Limits{PerOperator: 2}, nil)
 	key := w.operator("alice", engine.RoleOperator)
 	for range 4 {
-		w.dial(key)
+		// Once it answers it is counted, which is a moment after the login.
+		if _, _, err := w.dial(key).SendRequest("keepalive@openssh.com", true, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c, err := ssh.Dial("tcp", w.addr, w.config(key))
 	if err == nil {
