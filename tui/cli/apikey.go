@@ -42,20 +42,17 @@ func (a *app) apiKeyGroup() *cobra.Command {
 }
 
 // accountOrAll is the account that was named, "" = none was.
-func (a *app) accountOrAll(all *engine.Accounts, args []string) (string, error) {
-	if len(args) == 0 {
-		return "", nil
+func (a *app) accountOrAll(args []string) (all *engine.Accounts, name string, err error) {
+	all, err = a.customers()
+	if err != nil || len(args) == 0 {
+		return all, "", err
 	}
 	acc, err := a.account(all, args[0])
-	return acc.Name, err
+	return all, acc.Name, err
 }
 
 func (a *app) apiKeyList(_ context.Context, now *engine.Snapshot, args []string) error {
-	all, err := a.customers()
-	if err != nil {
-		return err
-	}
-	name, err := a.accountOrAll(all, args)
+	all, name, err := a.accountOrAll(args)
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,7 @@ func (a *app) billCommand() *cobra.Command {
 	var month, format string
 	c := a.leaf("bill [ACCOUNT]", "what all accounts, or one, owe for a month, to the second and the penny", words{most: 1, of: a.accountNames},
 		func(ctx context.Context, _ *engine.Snapshot, args []string) error {
-			all, err := a.customers()
-			if err != nil {
-				return err
-			}
-			name, err := a.accountOrAll(all, args)
+			_, name, err := a.accountOrAll(args)
 			if err != nil {
 				return err
 			}

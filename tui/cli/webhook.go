@@ -55,11 +55,7 @@ func (a *app) webhookGroup() *cobra.Command {
 		"Notices tell an account's programs what happens to its servers. They are signed\nas Standard Webhooks have it. Operators see webhooks; admins add and remove them.")
 	g.AddCommand(
 		a.leaf("list [ACCOUNT]", "list the webhooks, all or an account's", words{most: 1, of: a.accountNames}, func(_ context.Context, _ *engine.Snapshot, args []string) error {
-			all, err := a.customers()
-			if err != nil {
-				return err
-			}
-			name, err := a.accountOrAll(all, args)
+			all, name, err := a.accountOrAll(args)
 			if err != nil {
 				return err
 			}
