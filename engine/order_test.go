@@ -633,3 +633,29 @@ func TestOrderPowersAtOnce(t *testing.T) {
 		b.stop()
 	})
 }
+
+// A command on a server that could not be written down is not remembered either:
+// sent again, it is carried out.
+func TestActNotWrittenIsNotRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := market(t, 1, nil)
+		b.end(b.serve(ServerCommand{Verb: ServerOrder, Actor: acme, Server: "web1"}).Job)
+		time.Sleep(2 * time.Second)
+		cycle := ServerCommand{Verb: ServerCycle, Actor: acme, Server: "web1", Once: Once{Key: "k", Digest: "1"}}
+		b.mem.failAfter(0)
+		if _, err := b.e.Serve(t.Context(), cycle); !errors.Is(err, ErrNotWritten) {
+			t.Errorf("%v", err)
+		}
+		b.mem.failAfter(-1)
+		time.Sleep(2 * time.Second)
+		b.stored(func(m *memory) {
+			if len(m.sold.onces) != 0 {
+				t.Errorf("it is remembered: %+v", m.sold.onces)
+			}
+		})
+		if res := b.serve(cycle); res.Repeated || b.end(res.Job).State != JobDone {
+			t.Errorf("sent again: %+v", res)
+		}
+		b.stop()
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -109,6 +110,14 @@ func (r *rack) remember(cmd *ServerCommand, res ServerResult) {
 	r.changes.Onces = append(r.changes.Onces, row)
 }
 
+// forget takes back what remember did, for a command that was not carried out: it
+// must not be stored with what comes later.
+func (r *rack) forget(cmd *ServerCommand) {
+	key := cmd.onceKey()
+	delete(r.onces, key)
+	r.changes.Onces = slices.DeleteFunc(r.changes.Onces, func(o OnceRow) bool { return onceKey{o.Account, o.Key} == key })
+}
+
 // own finds a server of the actor's account, with its Pi. One that was given
 // back is there no more, though its Pi may still be being released.
 func (r *rack) own(cmd *ServerCommand) (Server, *piState, error) {
@@ -174,7 +183,7 @@ func (r *rack) serveOnPi(cmd *ServerCommand) (ServerResult, error) {
 		err = did.Err()
 	}
 	if err != nil {
-		delete(r.onces, cmd.onceKey())
+		r.forget(cmd)
 		if errors.Is(err, errStore) {
 			err = fmt.Errorf("%w (%w)", ErrNotWritten, err)
 		}
@@ -213,7 +222,7 @@ func (r *rack) rekey(cmd *ServerCommand) (ServerResult, error) {
 func (r *rack) written(cmd *ServerCommand, res ServerResult, undo func()) (ServerResult, error) {
 	r.remember(cmd, res)
 	if err := r.flush(context.Background()); err != nil {
-		delete(r.onces, cmd.onceKey())
+		r.forget(cmd)
 		undo()
 		return ServerResult{}, fmt.Errorf("%w (%w)", ErrNotWritten, err)
 	}
