@@ -12,7 +12,6 @@ import (
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -206,4 +205,4 @@ var accountName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 const maxWebhooks = 10
 
 // printableLine tells whether a text is one line that a terminal can show.
-func printableLine(s string) bool { return printable(s) == s && !strings.ContainsAny(s, "\r\n") }
+func printableLine(s string) bool { return printable(s) == s }

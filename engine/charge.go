@@ -21,17 +21,12 @@ func (r *rack) charge(kind LedgerKind, s Server, board Spec, why string) {
 // recharge takes note of what a live server costs from now on, if that changed.
 func (r *rack) recharge(s Server, board Spec, why string) Server {
 	price, ok := r.rules.Price(board, s.DiskGB)
-	if !ok {
-		price = s.Price // what is not sold any more stays at its price
-	}
-	if s.State != ServerLive || s.Account == "" {
+	// What is not sold any more stays at its price.
+	if s.State != ServerLive || s.Account == "" || !ok || price == s.Price {
 		return s
 	}
-	was := s.Price
 	s.Price = price
-	if was != price {
-		r.charge(LedgerChange, s, board, why)
-	}
+	r.charge(LedgerChange, s, board, why)
 	return s
 }
 

@@ -120,7 +120,7 @@ func taskView(j JobView, account string) TaskView {
 func (r *rack) showServer(name string) {
 	s, ok := r.servers[name]
 	p := r.placeOf(name)
-	if !ok || p == nil || s.State == ServerReleasing || s.State.Ended() {
+	if !ok || p == nil || s.State.Gone() {
 		r.e.desk.servers.Delete(name)
 	} else {
 		r.show(s, p)
@@ -152,7 +152,7 @@ func (r *rack) showServers() {
 	on := make(map[string]bool, len(r.order))
 	for _, p := range r.order {
 		s, ok := r.servers[p.Server]
-		if !ok || s.State == ServerReleasing || s.State.Ended() {
+		if !ok || s.State.Gone() {
 			continue
 		}
 		on[s.Name] = true
@@ -178,18 +178,11 @@ func (r *rack) showTask(j *jobState) {
 	v.Server = cmp.Or(j.Server, j.pi.Server)
 	t := taskView(*v, r.servers[v.Server].Account)
 	d := &r.e.desk
-	if _, there := d.tasks.Swap(j.ID, &t); j.State.Ended() || !there {
-		r.boundTasks(j)
-	}
-}
-
-// boundTasks forgets the task that ended longest ago.
-func (r *rack) boundTasks(j *jobState) {
-	d := &r.e.desk
+	d.tasks.Store(j.ID, &t)
 	if !j.State.Ended() {
 		return
 	}
-	if d.ended = append(d.ended, j.ID); len(d.ended) > keptTasks {
+	if d.ended = append(d.ended, j.ID); len(d.ended) > keptTasks { // the one that ended longest ago
 		d.tasks.Delete(d.ended[0])
 		d.ended = d.ended[1:]
 	}
@@ -222,9 +215,13 @@ func (u *usedKeys) take() map[string]time.Time {
 
 // noteKeys writes down when keys were used last, to the minute.
 func (r *rack) noteKeys() {
+	used := r.e.used.take()
+	if len(used) == 0 {
+		return
+	}
 	var changed bool
 	list := r.accounts.clone()
-	for id, at := range r.e.used.take() {
+	for id, at := range used {
 		if k, ok := list.keys[id]; ok && at.After(k.Used) {
 			k.Used, changed = at, true
 			list.keys[id] = k

@@ -223,16 +223,17 @@ func (r *rack) prepareRoot(j *jobState, image string) {
 	case VerbExamine:
 		j.Image = r.examImage()
 	case VerbReimage, verbDeploy, verbCommission:
-		j.Image = image
-		if image == "" {
-			j.Image = j.pi.Image
-		}
-		j.Volume = fmt.Sprintf("%s-%d", j.pi.Name, j.ID)
-		now := time.Now()
-		r.saveVolume(Volume{
-			Name: j.Volume, Pi: j.Pi, Image: j.Image, State: VolumeMaking, Created: now, Changed: now, Size: r.rootSize(j.pi),
-		})
+		r.newRoot(j, cmp.Or(image, j.pi.Image), r.rootSize(j.pi))
 	}
+}
+
+// newRoot names the volume that a job is to make from an image.
+func (r *rack) newRoot(j *jobState, image string, size int64) {
+	j.Image, j.Volume = image, fmt.Sprintf("%s-%d", j.pi.Name, j.ID)
+	now := time.Now()
+	r.saveVolume(Volume{
+		Name: j.Volume, Pi: j.Pi, Image: image, State: VolumeMaking, Created: now, Changed: now, Size: size,
+	})
 }
 
 // rootSize is the room of a new root: never less than the present one was given

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -172,15 +170,7 @@ func (r *rack) told(p *piState, s *ReportSeen) {
 
 // examImage is the image that boards are examined with, "" = there is none.
 func (r *rack) examImage() string {
-	for _, name := range []string{r.rules.Exam, r.rules.Image} {
-		if name != "" {
-			return name
-		}
-	}
-	if names := slices.Sorted(maps.Keys(r.images)); len(names) > 0 {
-		return names[0]
-	}
-	return ""
+	return cmp.Or(r.rules.Exam, r.defaultImage())
 }
 
 // examine begins the examination of a Pi that nobody has.

@@ -35,12 +35,18 @@ func (r *rack) formerUntil(p *piState) time.Time {
 
 func (r *rack) expireFormer(p *piState) {
 	name := p.Former
-	audit := r.openAudit(verbExpire, systemCommand("former roots are kept for "+days(r.e.cfg.Keep)), p, 0)
-	r.markVolume(name, VolumeDiscarded)
 	p.Former, p.FormerImage = "", ""
 	r.savePi(p)
+	kept := days(r.e.cfg.Keep)
+	r.giveUp(name, p.Name, systemCommand("former roots are kept for "+kept), fmt.Sprintf("its former root %s was kept for %s and is given up", name, kept))
+}
+
+// giveUp discards a root that was kept for long enough.
+func (r *rack) giveUp(name string, pi PiName, why Command, said string) {
+	audit := r.openAuditOf(verbExpire, why, string(pi), 0)
+	r.markVolume(name, VolumeDiscarded)
 	r.closeAudit(audit, "ok: "+name)
-	r.logf(SystemActor().Name, p.Name, 0, "its former root %s was kept for %s and is given up", name, days(r.e.cfg.Keep))
+	r.logf(why.Actor.Name, pi, 0, "%s", said)
 	r.unswept = true
 }
 

@@ -149,9 +149,7 @@ func (j *jobState) halt(why string) { j.stop, j.Error = why, printable(why) }
 // root and its name. The other's own roots are given up; the Pi that it leaves
 // is free again, or stays broken.
 func (r *rack) handOver(from, to *piState) {
-	for _, name := range []string{to.Volume, to.Former} {
-		r.markVolume(name, VolumeDiscarded)
-	}
+	r.discardRoots(to)
 	for _, name := range []string{from.Volume, from.Former} {
 		if v, ok := r.volumes[name]; ok {
 			v.Pi = to.Name
@@ -168,6 +166,13 @@ func (r *rack) handOver(from, to *piState) {
 	}
 	r.savePi(from)
 	r.savePi(to)
+}
+
+// discardRoots gives up what a Pi has had while it was nobody's.
+func (r *rack) discardRoots(p *piState) {
+	for _, name := range []string{p.Volume, p.Former} {
+		r.markVolume(name, VolumeDiscarded)
+	}
 }
 
 // goBack powers a server on again whose move ended before the hand-over. Its

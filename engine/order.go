@@ -22,6 +22,9 @@ const (
 // Ended tells whether the server is no more: its name is free.
 func (s ServerState) Ended() bool { return s == ServerReleased || s == ServerFailed }
 
+// Gone tells whether the server has been given back or is no more: it is nobody's.
+func (s ServerState) Gone() bool { return s == ServerReleasing || s.Ended() }
+
 // ServerVerb is what can be done with a server. Those that are a Pi's verb are
 // carried out on the Pi that has it.
 type ServerVerb string

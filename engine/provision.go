@@ -3,8 +3,8 @@ package engine
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -71,11 +71,7 @@ func (r *rack) placeOrder(cmd *ServerCommand) (ServerResult, error) {
 	what := fmt.Sprintf("server %s for %s: %s, %d GB", s.Name, s.Account, s.Image, s.DiskGB)
 	job := r.newJob(verbProvision, p, cmd.Actor.Name, 0, r.openAudit(verbProvision, r.serverAct(cmd, what), p, r.ids.Job+1))
 	s.Task, s.Placed = job.ID, s.Created
-	job.Server, job.Image = s.Name, s.Image
-	job.Volume = fmt.Sprintf("%s-%d", p.Name, job.ID)
-	r.saveVolume(Volume{
-		Name: job.Volume, Pi: p.Name, Image: job.Image, State: VolumeMaking, Created: s.Created, Changed: s.Created, Size: s.Disk,
-	})
+	r.newRoot(job, s.Image, s.Disk)
 	cmd.Server = s.Name
 	r.saveServer(s)
 	r.savePi(p)
@@ -105,8 +101,8 @@ func (r *rack) newServer(cmd *ServerCommand) (Server, error) {
 	if s.Name == "" {
 		s.Name = r.madeUpName()
 	}
-	if err := errors.Join(checkServerName(s.Name), checkDisk(s.DiskGB), checkLoginKeys(s.Keys)); err != nil {
-		return Server{}, firstOf(err)
+	if err := cmp.Or(checkServerName(s.Name), checkDisk(s.DiskGB), checkLoginKeys(s.Keys)); err != nil {
+		return Server{}, err
 	}
 	if !r.hasImage(s.Image) {
 		return Server{}, fmt.Errorf("%w: there is no image %q", ErrBadOrder, printable(s.Image))
@@ -118,32 +114,19 @@ func (r *rack) newServer(cmd *ServerCommand) (Server, error) {
 	return s, r.giveNumber(&s)
 }
 
-// firstOf is the first of joined errors: an answer has one sentence.
-func firstOf(err error) error {
-	if list, ok := err.(interface{ Unwrap() []error }); ok && len(list.Unwrap()) > 0 {
-		return list.Unwrap()[0]
-	}
-	return err
-}
-
+// defaultImage is what an order without one gets, "" = there is none.
 func (r *rack) defaultImage() string {
-	if r.rules.Image != "" {
-		return r.rules.Image
+	if names := slices.Sorted(maps.Keys(r.images)); r.rules.Image == "" && len(names) > 0 {
+		return names[0]
 	}
-	first := ""
-	for name := range r.images {
-		if first == "" || name < first {
-			first = name
-		}
-	}
-	return first
+	return r.rules.Image
 }
 
 // serversOf counts the servers that an account has or is about to have.
 func (r *rack) serversOf(account string) int {
 	n := 0
 	for _, s := range r.servers {
-		if s.Account == account && !s.State.Ended() && s.State != ServerReleasing {
+		if s.Account == account && !s.State.Gone() {
 			n++
 		}
 	}
@@ -253,7 +236,7 @@ func (r *rack) pick(wish Spec, spare bool) (*piState, error) {
 		if !spec.Meets(wish) || !r.forSale(spec) {
 			continue
 		}
-		if exists = true; r.unfit(p) == "" {
+		if exists = true; p.orderable() {
 			list = append(list, p)
 			count[spec]++
 		}
@@ -287,23 +270,11 @@ func (r *rack) forSale(board Spec) bool {
 	return ok || len(r.rules.Plans) == 0
 }
 
-// unfit says why an order cannot have the Pi, "" = it can.
-func (r *rack) unfit(p *piState) string {
-	switch {
-	case p.Rented():
-		return "a customer has it"
-	case p.Life != LifeReady:
-		return string(p.Life)
-	case p.MAC == MAC{}:
-		return "no board is known there"
-	case p.job != nil || p.export.busy:
-		return "it has a job"
-	case p.sw.silent() || !p.portSeen:
-		return "its switch does not answer"
-	case p.stage == StageStalled:
-		return "it stalled"
-	}
-	return ""
+// orderable tells whether an order can have the Pi. It is refuseSpare without the view
+// and the reasons: every snapshot asks it of every Pi.
+func (p *piState) orderable() bool {
+	return !p.Rented() && p.Life == LifeReady && (p.MAC != MAC{}) && p.job == nil && !p.export.busy &&
+		p.portSeen && !p.sw.silent() && p.stage != StageStalled
 }
 
 // headRoom is what each switch's supply has left, in mW: what its ports draw now,
@@ -445,9 +416,7 @@ func applyMoveIn(r *rack, p *piState, w *work, err error) {
 	if err != nil || p.Volume == w.job.Volume {
 		return
 	}
-	for _, name := range []string{p.Volume, p.Former} {
-		r.markVolume(name, VolumeDiscarded)
-	}
+	r.discardRoots(p)
 	r.markVolume(w.job.Volume, VolumeCurrent)
 	p.Volume, p.Image, p.Former, p.FormerImage = w.job.Volume, w.job.Image, "", ""
 	p.Life = LifeDeploying
@@ -490,12 +459,9 @@ func (r *rack) notProvisioned(j *jobState) {
 	if p == nil || p.gone {
 		return
 	}
-	p.Server, p.Power = "", false
-	if p.Life != LifeBroken {
-		p.Life = LifeReleasing
-	}
-	r.savePi(p)
-	r.startRelease(p, "", "its order could not be carried out")
+	p.Server = ""
+	r.giveBack(p)
+	r.startRelease(p, systemCommand("its order could not be carried out"))
 }
 
 // trimmed joins words without blanks around them.

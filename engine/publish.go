@@ -151,7 +151,7 @@ func (r *rack) viewPi(p *piState) PiView {
 		v.Owner, v.Public, v.Gateway = s.Owner, s.Address, s.Gateway
 		v.Rent = rentOf(&s)
 	}
-	v.Free = r.unfit(p) == "" && r.forSale(p.Spec())
+	v.Free = p.orderable() && r.forSale(p.Spec())
 	if v.Stage == StageUnknown {
 		v.LastStage = p.stage
 		if p.sw != nil && !p.sw.answered.IsZero() {

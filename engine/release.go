@@ -15,32 +15,31 @@ func (r *rack) release(cmd *ServerCommand) (ServerResult, error) {
 	if s.Account == "" {
 		return ServerResult{}, fmt.Errorf("%w: it is of the configuration, and goes with its [[server]]", ErrNotNow)
 	}
-	if p.job != nil {
-		return ServerResult{}, fmt.Errorf("%w: job %d (%s) is not over", ErrNotNow, p.job.ID, p.job.Verb)
+	if err := p.idle(); err != nil {
+		return ServerResult{}, err
 	}
 	undo := r.takeBack(p, s.Name)
 	s.State, s.Ended = ServerReleasing, time.Now()
 	r.saveServer(s)
+	r.giveBack(p)
+	r.charge(LedgerStop, s, p.Spec(), "released")
+	job := r.startRelease(p, r.serverAct(cmd, "server "+s.Name+" of "+s.Account))
+	r.notify(s, NoticeReleasing, job.ID, "it is given back")
+	return r.written(cmd, ServerResult{Server: s.Name, Job: job.ID}, undo)
+}
+
+// giveBack takes a Pi out of use until its release is over; a broken one stays so.
+func (r *rack) giveBack(p *piState) {
 	p.Power = false
 	if p.Life != LifeBroken {
 		p.Life = LifeReleasing
 	}
 	r.savePi(p)
-	r.charge(LedgerStop, s, p.Spec(), "released")
-	act := r.serverAct(cmd, "server "+s.Name+" of "+s.Account)
-	job := r.newJob(verbRelease, p, cmd.Actor.Name, 0, r.openAudit(verbRelease, act, p, r.ids.Job+1))
-	job.Server = s.Name
-	r.saveJob(job)
-	r.notify(s, NoticeReleasing, job.ID, "it is given back")
-	return r.written(cmd, ServerResult{Server: s.Name, Job: job.ID}, undo)
 }
 
-// startRelease gives a Pi back that an order left, or whose release ended early.
-func (r *rack) startRelease(p *piState, server, why string) {
-	act := systemCommand(why)
-	job := r.newJob(verbRelease, p, act.Actor.Name, 0, r.openAudit(verbRelease, act, p, r.ids.Job+1))
-	job.Server = server
-	r.saveJob(job)
+// startRelease begins the job that takes off a Pi what it has of a server.
+func (r *rack) startRelease(p *piState, act Command) *jobState {
+	return r.newJob(verbRelease, p, act.Actor.Name, 0, r.openAudit(verbRelease, act, p, r.ids.Job+1))
 }
 
 // applyDetach takes the server off its Pi. The root is kept for the customer, if
@@ -70,7 +69,7 @@ func applyDetach(r *rack, p *piState, w *work, err error) {
 	}
 }
 
-// released lets a Pi be used again whose release is over.
+// releaseEnded lets a Pi be used again whose release is over.
 func (r *rack) releaseEnded(p *piState) {
 	if p.gone || p.Life != LifeReleasing || p.Server != "" || p.job != nil {
 		return
@@ -101,7 +100,7 @@ func (r *rack) tidyOrders(now time.Time) {
 		case p.Life != LifeReleasing || p.job != nil || p.sw.silent() || now.Sub(p.releaseTried) < releaseAgain:
 		case p.Server != "" || p.Volume != "":
 			p.releaseTried = now
-			r.startRelease(p, p.Server, "its release had not come to its end")
+			r.startRelease(p, systemCommand("its release had not come to its end"))
 		case !r.rules.Examine:
 			r.releaseEnded(p)
 		}
@@ -134,11 +133,7 @@ func (r *rack) tidyRoots(now time.Time) {
 			continue
 		}
 		why := systemCommand(fmt.Sprintf("server %s: the root of a released server is kept for %s", v.Server, days(r.rules.Keep)))
-		audit := r.openAuditOf(verbExpire, why, string(v.Pi), 0)
-		r.markVolume(v.Name, VolumeDiscarded)
-		r.closeAudit(audit, "ok: "+v.Name)
-		r.logf(why.Actor.Name, v.Pi, 0, "the root %s of the released server %s is given up", v.Name, v.Server)
-		r.unswept = true
+		r.giveUp(v.Name, v.Pi, why, fmt.Sprintf("the root %s of the released server %s is given up", v.Name, v.Server))
 	}
 }
 

@@ -123,7 +123,7 @@ func (r *rack) forget(cmd *ServerCommand) {
 func (r *rack) own(cmd *ServerCommand) (Server, *piState, error) {
 	s, ok := r.servers[cmd.Server]
 	p := r.placeOf(cmd.Server)
-	if !ok || p == nil || s.State == ServerReleasing || s.State.Ended() ||
+	if !ok || p == nil || s.State.Gone() ||
 		cmd.Actor.Account != "" && s.Account != cmd.Actor.Account {
 		return Server{}, nil, fmt.Errorf("%w: %q", ErrNoSuchServer, printable(cmd.Server))
 	}
@@ -154,11 +154,11 @@ func (r *rack) serveOnPi(cmd *ServerCommand) (ServerResult, error) {
 	if done := cmd.Verb == ServerOn && p.isOn() || cmd.Verb == ServerOff && p.isOff(); done && p.job == nil {
 		return res, nil
 	}
-	if j := p.job; j != nil {
-		if VerbName(j.Verb) == VerbCycle {
-			return res, ErrRebooting
-		}
-		return res, fmt.Errorf("%w: job %d (%s) is not over", ErrNotNow, j.ID, j.Verb)
+	if j := p.job; j != nil && VerbName(j.Verb) == VerbCycle {
+		return res, ErrRebooting
+	}
+	if err := p.idle(); err != nil {
+		return res, err
 	}
 	onPi := Command{
 		Verb: verb, Actor: cmd.Actor, Targets: []Target{{Pi: p.Name, Gen: p.gen}}, Image: cmd.Image, To: cmd.To,
@@ -191,6 +191,14 @@ func (r *rack) serveOnPi(cmd *ServerCommand) (ServerResult, error) {
 	return res, err
 }
 
+// idle says why nothing can be begun on the Pi.
+func (p *piState) idle() error {
+	if p.job == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: job %d (%s) is not over", ErrNotNow, p.job.ID, p.job.Verb)
+}
+
 func (p *piState) isOn() bool  { return p.Power && p.portSeen && p.port.Enabled && !p.sw.silent() }
 func (p *piState) isOff() bool { return !p.Power && p.portSeen && !p.port.Enabled && !p.sw.silent() }
 
@@ -200,8 +208,8 @@ func (r *rack) rekey(cmd *ServerCommand) (ServerResult, error) {
 	if err != nil {
 		return ServerResult{}, err
 	}
-	if p.job != nil {
-		return ServerResult{}, fmt.Errorf("%w: job %d (%s) is not over", ErrNotNow, p.job.ID, p.job.Verb)
+	if err := p.idle(); err != nil {
+		return ServerResult{}, err
 	}
 	if err := checkLoginKeys(cmd.Keys); err != nil {
 		return ServerResult{}, err
@@ -211,7 +219,7 @@ func (r *rack) rekey(cmd *ServerCommand) (ServerResult, error) {
 	r.saveServer(s)
 	audit := r.openAudit(verbRekey, r.serverAct(cmd, fmt.Sprintf("server %s, %d keys", s.Name, len(cmd.Keys))), p, r.ids.Job+1)
 	job := r.newJob(verbRekey, p, cmd.Actor.Name, 0, audit)
-	job.Server, job.Volume = s.Name, p.Volume
+	job.Volume = p.Volume
 	r.saveJob(job)
 	return r.written(cmd, ServerResult{Server: s.Name, Job: job.ID}, undo)
 }
@@ -241,7 +249,9 @@ func (r *rack) takeBack(p *piState, server string) func() {
 			delete(r.jobs, j.ID)
 			delete(r.batches, j.Batch)
 			delete(r.open, j.Audit)
-			delete(r.volumes, j.making())
+			if v := r.volumes[j.Volume]; v.State == VolumeMaking {
+				delete(r.volumes, v.Name)
+			}
 		}
 		p.Pi, p.job = pi, job
 		if delete(r.servers, server); had {
@@ -250,14 +260,6 @@ func (r *rack) takeBack(p *piState, server string) func() {
 		r.stale = true
 		r.bump(p)
 	}
-}
-
-// making is the volume that a job has made up, "" = none.
-func (j *jobState) making() string {
-	if VerbName(j.Verb) == verbProvision {
-		return j.Volume
-	}
-	return ""
 }
 
 func (r *rack) saveServer(s Server) {

@@ -142,7 +142,7 @@ func (a *API) servers(account string) []engine.ServerView {
 	list := a.desk.Servers(account)
 	kept := make([]engine.ServerView, 0, len(list))
 	for _, s := range list {
-		if !gone(&s) {
+		if !s.State.Gone() {
 			kept = append(kept, s)
 		}
 	}
@@ -152,11 +152,8 @@ func (a *API) servers(account string) []engine.ServerView {
 // server finds one of them.
 func (a *API) server(account, name string) (engine.ServerView, error) {
 	s, ok := a.desk.Server(account, name)
-	if !ok || gone(&s) {
+	if !ok || s.State.Gone() {
 		return engine.ServerView{}, engine.ErrNoSuchServer
 	}
 	return s, nil
 }
-
-// gone tells of a server that has been given back: it is nobody's any more.
-func gone(s *engine.ServerView) bool { return s.State == engine.ServerReleasing || s.State.Ended() }
