@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -165,34 +164,6 @@ func (d *Demo) Close() {
 	if d.temp != "" {
 		_ = os.RemoveAll(d.temp) // a temporary folder: the system sweeps what stays
 	}
-}
-
-// ClientPorts are the ports that the simulated Pis use at their own addresses, and
-// the one that they report to at the server's.
-type ClientPorts struct{ DHCP, SSH, Report uint16 }
-
-// FreePorts finds ports that nothing holds now.
-func FreePorts(ctx context.Context) (ClientPorts, error) {
-	var lc net.ListenConfig
-	udp, err := lc.ListenPacket(ctx, "udp4", "127.0.0.1:0")
-	if err != nil {
-		return ClientPorts{}, err
-	}
-	defer udp.Close()
-	tcp, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
-	if err != nil {
-		return ClientPorts{}, err
-	}
-	defer tcp.Close()
-	report, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
-	if err != nil {
-		return ClientPorts{}, err
-	}
-	defer report.Close()
-	return ClientPorts{
-		DHCP: uint16(udp.LocalAddr().(*net.UDPAddr).Port), SSH: uint16(tcp.Addr().(*net.TCPAddr).Port),
-		Report: uint16(report.Addr().(*net.TCPAddr).Port),
-	}, nil
 }
 
 // Configure writes a simulated rack's configuration as staff would. The
