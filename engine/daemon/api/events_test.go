@@ -131,7 +131,7 @@ func TestEvents(t *testing.T) {
 	if e := others.next(); e.Server != "heard-too" {
 		t.Errorf("another account hears %+v", e)
 	}
-	staff := s.listen(t, newStaff(t), fmt.Sprint(all[0].ID-1))
+	staff := s.listen(t, newStaff(t, engine.RoleOperator), fmt.Sprint(all[0].ID-1))
 	if e := staff.next(); e != all[0] {
 		t.Errorf("staff hear %+v", e)
 	}

@@ -30,11 +30,13 @@ var bodies = map[string]string{
 }
 
 // Every operation of the document, by everybody who may ask for it: nobody, who
-// makes a token up, a key that may only read, another account's and the own.
+// makes a token up, a key that may only read, one of the staff who may only look,
+// another account's and the own.
 func TestEveryOperationIsGuarded(t *testing.T) {
 	account, own, reader := newAccount(t, 0)
 	victim := newKey(t, engine.APIKey{Account: account}) // whose secret is guessed, and who has to wait for that
 	_, other, _ := newAccount(t, 0)
+	viewer := newStaff(t, engine.RoleViewer)
 	c := newClient(t, own).login()
 	at := c.order("/beta/pi/servers/guarded", nil)
 	if !strings.HasSuffix(at, "/guarded") {
@@ -70,6 +72,9 @@ func TestEveryOperationIsGuarded(t *testing.T) {
 		}
 		if status, body := ask("a reader", reader, "", op); (status == http.StatusForbidden) != (may != "any") || may == "any" && status >= 400 {
 			t.Errorf("%s by a key that may only read: %d %s", op.id, status, body)
+		}
+		if status, body := ask("a viewer of the staff", viewer, "", op); (status == http.StatusForbidden) != (may != "any") || may == "any" && status >= 400 {
+			t.Errorf("%s by a viewer of the staff: %d %s", op.id, status, body)
 		}
 		status, body := ask("another account", other, "", op)
 		named := strings.Contains(op.path, "{id}") && op.id != "hosted-order-named" || strings.Contains(op.path, "{task}") || strings.Contains(op.path, "{webhook}")

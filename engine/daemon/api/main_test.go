@@ -148,13 +148,13 @@ func newAccount(t testing.TB, limit int) (account string, full, reader credentia
 	return account, newKey(t, engine.APIKey{Account: account}), newKey(t, engine.APIKey{Account: account, ReadOnly: true})
 }
 
-// newStaff makes an operator's key.
-func newStaff(t testing.TB) credentials {
+// newStaff makes a key of one of the staff.
+func newStaff(t testing.TB, role engine.Role) credentials {
 	t.Helper()
 	name := fmt.Sprintf("staff%d", accounts.Add(1))
 	admin := engine.SystemActor()
 	err := rack().Engine().ChangeOperators(t.Context(), engine.OperatorCommand{
-		Verb: engine.OperatorAdd, Actor: admin, Operator: engine.Operator{Name: name, Role: engine.RoleOperator},
+		Verb: engine.OperatorAdd, Actor: admin, Operator: engine.Operator{Name: name, Role: role},
 	})
 	if err != nil {
 		t.Fatal(err)

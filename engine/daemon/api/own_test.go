@@ -181,7 +181,7 @@ func TestMoneyByTheAPI(t *testing.T) {
 		c.want(want, "GET", "/v1/usage?"+query, nil)
 	}
 	other, _, _ := newAccount(t, 0)
-	staff := newClient(t, newStaff(t))
+	staff := newClient(t, newStaff(t, engine.RoleOperator))
 	if got := staff.want(http.StatusOK, "GET", "/v1/usage?account="+other, nil).object(); len(got["accounts"].([]any)) != 0 {
 		t.Errorf("usage of one who has nothing: %v", got)
 	}
@@ -191,7 +191,7 @@ func TestMoneyByTheAPI(t *testing.T) {
 func TestStaff(t *testing.T) {
 	t.Parallel()
 	account, full, _ := newAccount(t, 0)
-	staff := newClient(t, newStaff(t)).login()
+	staff := newClient(t, newStaff(t, engine.RoleOperator)).login()
 	if r := staff.ask("POST", "/v1/servers", `{"id":"nobodys"}`); r.status != http.StatusUnprocessableEntity {
 		t.Errorf("an order for no account: %d %s", r.status, r.body)
 	}

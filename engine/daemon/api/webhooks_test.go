@@ -32,7 +32,7 @@ func TestWebhooks(t *testing.T) {
 			t.Errorf("%s: %d %s", url, r.status, r.body)
 		}
 	}
-	staff := newClient(t, newStaff(t))
+	staff := newClient(t, newStaff(t, engine.RoleOperator))
 	staff.want(http.StatusOK, "GET", "/v1/webhooks?account="+account, nil)
 	c.want(http.StatusNoContent, "DELETE", "/v1/webhooks/"+id, nil)
 	c.want(http.StatusNotFound, "DELETE", "/v1/webhooks/"+id, nil)
