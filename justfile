@@ -31,16 +31,16 @@ e2e-net *args:
 
 # A real Debian booted over the network by virtual Pis, and all that is done to roots; needs root
 e2e-vm *args:
-    go test -tags e2e -count=1 -p 1 -timeout 40m -v -run '^TestBoot$|^TestRealRoots$|^TestRealOrder$|^TestRescue' {{args}} ./hw/sim/virtualpi ./engine/daemon
+    go test -tags e2e -count=1 -p 1 -timeout 40m -v -run '^TestBoot$|^TestReal|^TestRescue' {{args}} ./hw/sim/virtualpi ./engine/daemon
 
 # Tests that need Debian's kernel (LVM, nfsd, VLANs), in a virtual machine; installs what it needs; needs root
 vmtest *args: packages
     go test -tags vmtest -count=1 -timeout 45m -v {{args}} ./hw/vmtest
 
-# A real Debian for arm64 on QEMU's own Raspberry Pi 3B, booted, reimaged, undone, and examined; its image takes ten minutes, once; needs root
+# A real Debian for arm64 on QEMU's own Raspberry Pi 3B, booted, reimaged, undone, rescued and examined; its image takes ten minutes, once; needs root
 e2e-pi *args:
     .ci/packages qemu-system-arm qemu-user-static binfmt-support arch-test
-    go test -tags e2e,e2epi -run '^TestBootPi3B$|^TestRealRootsPi3B$' -count=1 -p 1 -timeout 60m -v {{args}} ./hw/sim/virtualpi ./engine/daemon
+    go test -tags e2e,e2epi -run 'Pi3B$' -count=1 -p 1 -timeout 60m -v {{args}} ./hw/sim/virtualpi ./engine/daemon
 
 # 1,000 orders at once on 900 simulated Pis, the service killed every few seconds; ten minutes
 storm *args:
