@@ -26,17 +26,29 @@ import (
 // 20,000 files, and prints each step in milliseconds: a new root is cloned, made
 // its server's own, and exported in place of the former. That one is kept as it
 // is, which takes no time; package volumetest measures a snapshot of it. Here the
-// roots are btrfs subvolumes and nfs-ganesha has them; in the guest of hw/vmtest,
-// LVM and the kernel's server.
+// roots are btrfs subvolumes and nfs-ganesha has them. In the guest of hw/vmtest
+// the kernel's server has them: those of LVM and, to tell what the emulated
+// processor makes of it, of btrfs.
 func BenchmarkReimage(b *testing.B) {
-	cfg := config.Default()
-	cfg.NFS.Path = "/srv/bench"
-	cfg.Guest.Resolvers, cfg.Guest.TimeZone = []netip.Addr{netip.MustParseAddr("2001:db8::64")}, "Europe/London"
-	open := benchGanesha
-	if os.Getenv(inGuest) != "" {
-		open = benchKernel
+	type place struct {
+		name string
+		open func(b *testing.B, cfg *config.Config) *roots
 	}
-	r := open(b, cfg)
+	places := []place{{"btrfs-ganesha", benchGanesha}}
+	if os.Getenv(inGuest) != "" {
+		places = []place{{"lvm-kernel", benchLVM}, {"btrfs-kernel", benchBtrfs}}
+	}
+	for _, p := range places {
+		b.Run(p.name, func(b *testing.B) {
+			cfg := config.Default()
+			cfg.NFS.Path = "/srv/bench"
+			cfg.Guest.Resolvers, cfg.Guest.TimeZone = []netip.Addr{netip.MustParseAddr("2001:db8::64")}, "Europe/London"
+			benchReimage(b, p.open(b, cfg))
+		})
+	}
+}
+
+func benchReimage(b *testing.B, r *roots) {
 	ctx := b.Context()
 	must := func(err error) {
 		b.Helper()
@@ -124,7 +136,7 @@ func benchRoots(b *testing.B, cfg *config.Config, open func(d *Daemon) error) *r
 	return r
 }
 
-func benchKernel(b *testing.B, cfg *config.Config) *roots {
+func benchLVM(b *testing.B, cfg *config.Config) *roots {
 	const group, pool = "bench", "pis"
 	for _, args := range [][]string{
 		{"vgcreate", group, os.Getenv(inGuest)},
@@ -136,6 +148,24 @@ func benchKernel(b *testing.B, cfg *config.Config) *roots {
 	cfg.Volumes.Driver, cfg.Volumes.Group, cfg.Volumes.Pool = config.VolumesLVM, group, pool
 	b.Cleanup(func() { benchTool(b, "vgremove", "--force", "--yes", group) })
 	return benchRoots(b, cfg, func(d *Daemon) error { return d.openExports(b.Context()) })
+}
+
+// benchBtrfs has the disk that LVM had.
+func benchBtrfs(b *testing.B, cfg *config.Config) *roots {
+	cfg.State = b.TempDir()
+	mountBtrfs(b, os.Getenv(inGuest), cfg.State)
+	cfg.Volumes.Driver = "btrfs"
+	return benchRoots(b, cfg, func(d *Daemon) error { return d.openExports(b.Context()) })
+}
+
+func mountBtrfs(b *testing.B, disk, at string) {
+	benchTool(b, "mkfs.btrfs", "-q", "-f", disk)
+	benchTool(b, "mount", disk, at)
+	b.Cleanup(func() {
+		if err := unix.Unmount(at, 0); err != nil {
+			b.Errorf("unmount: %v", err)
+		}
+	})
 }
 
 // benchGanesha has ports of its own: another server may have the usual ones.
@@ -151,13 +181,7 @@ func benchGanesha(b *testing.B, cfg *config.Config) *roots {
 	if err := errors.Join(os.WriteFile(disk, nil, 0o600), os.Truncate(disk, 8<<30)); err != nil {
 		b.Fatal(err)
 	}
-	benchTool(b, "mkfs.btrfs", "-q", disk)
-	benchTool(b, "mount", "-o", "loop", disk, cfg.State)
-	b.Cleanup(func() {
-		if err := unix.Unmount(cfg.State, 0); err != nil {
-			b.Errorf("unmount: %v", err)
-		}
-	})
+	mountBtrfs(b, disk, cfg.State)
 	cfg.Volumes.Driver = "btrfs"
 	return benchRoots(b, cfg, func(d *Daemon) error {
 		ports := []uint16{benchPort(b), benchPort(b)}
