@@ -25,7 +25,7 @@
 //     set.
 //
 // It needs root or the capabilities that [Available] looks for, and Debian's
-// nfs-ganesha, nfs-ganesha-vfs, rpcbind and dbus.
+// nfs-ganesha, nfs-ganesha-vfs, rpcbind, netbase and dbus.
 package ganesha
 
 import (
@@ -86,6 +86,9 @@ var needed = []struct{ program, from string }{
 	{server, "nfs-ganesha nfs-ganesha-vfs"}, {"rpcbind", "rpcbind"}, {"dbus-daemon", "dbus-daemon"}, {"dbus-send", "dbus-bin"},
 }
 
+// serviceNames has the ports of services by name (services(5)).
+const serviceNames = "/etc/services"
+
 // Available returns nil if this host has the programs, else an error that wraps
 // [nfs.ErrUnavailable] and says what to install.
 func Available() error {
@@ -93,6 +96,9 @@ func Available() error {
 		if _, err := exec.LookPath(n.program); err != nil {
 			return fmt.Errorf("ganesha: %w: %w (apt install %s)", nfs.ErrUnavailable, err, n.from)
 		}
+	}
+	if _, err := os.Stat(serviceNames); err != nil {
+		return fmt.Errorf("ganesha: %w: %w: without it rpcbind opens no port (apt install netbase)", nfs.ErrUnavailable, err)
 	}
 	able, err := capabilities()
 	if err != nil {

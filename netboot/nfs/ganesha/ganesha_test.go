@@ -221,6 +221,28 @@ func TestRestart(t *testing.T) {
 	check(t, s.Remove(t.Context(), "nobody"))
 }
 
+// TestGivesUp: whoever waits for a server that is starting can do something else.
+func TestGivesUp(t *testing.T) {
+	need(t)
+	s, err := New(Config{State: t.TempDir(), NFSPort: freePort(t), MountPort: freePort(t), Logger: testLog(t)})
+	check(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx) }()
+	config := filepath.Join(runPath(s.cfg.State), "ganesha.conf")
+	for _, err := os.Stat(config); err != nil; _, err = os.Stat(config) {
+		time.Sleep(time.Millisecond)
+	}
+	gone, giveUp := context.WithCancel(ctx)
+	giveUp()
+	if err := s.Ready(gone); !errors.Is(err, context.Canceled) {
+		t.Errorf("err %v", err)
+	}
+	check(t, s.Ready(ctx))
+	cancel()
+	check(t, <-done)
+}
+
 // kill kills the server process, found by its process id file.
 func kill(t *testing.T, s *Server) {
 	t.Helper()

@@ -108,10 +108,7 @@ func (s *Server) serveOnce(ctx context.Context) error {
 		}
 		_ = os.RemoveAll(dir)
 	}()
-	s.mu.Lock()
-	err = s.start(ctx, dir, start, ended)
-	s.mu.Unlock()
-	if err != nil {
+	if err := s.start(ctx, dir, start, ended); err != nil {
 		return err
 	}
 	s.log.Info("nfs-ganesha is running", "port", s.cfg.NFSPort)
@@ -124,9 +121,13 @@ func (s *Server) serveOnce(ctx context.Context) error {
 // socket's path must be short, the state folder's need not be; and one that a
 // killed process has left behind is found by its name.
 func (s *Server) runDir() (string, error) {
-	sum := sha256.Sum256([]byte(s.cfg.State))
-	dir := filepath.Join("/run", "picloud-ganesha-"+hex.EncodeToString(sum[:6]))
+	dir := runPath(s.cfg.State)
 	return dir, errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700))
+}
+
+func runPath(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return filepath.Join("/run", "picloud-ganesha-"+hex.EncodeToString(sum[:6]))
 }
 
 // freePorts picks ports on which nothing listens, below those that the kernel
@@ -175,16 +176,21 @@ func (s *Server) register(ctx context.Context) error {
 		register(ctx, progMount, version3, s.cfg.MountPort), unregister(ctx, progMount, 1))
 }
 
-// start starts the programs and waits until the server answers. s.mu is held.
+// start starts the programs and waits until the server answers. While there is no
+// link nobody changes the records, so that s.mu need not be held all that time:
+// whoever waits for the server can give up.
 func (s *Server) start(ctx context.Context, dir string, start func(env []string, program string, args ...string), ended chan error) error {
 	ports, err := freePorts(ctx)
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
 	s.inner = ports
+	text := s.mainConfig()
+	s.mu.Unlock()
 	link := newBus(dir)
 	config := filepath.Join(dir, "ganesha.conf")
-	if err := errors.Join(link.writeConfig(), os.WriteFile(config, []byte(s.mainConfig()), 0o600)); err != nil {
+	if err := errors.Join(link.writeConfig(), os.WriteFile(config, []byte(text), 0o600)); err != nil {
 		return err
 	}
 	if !answers(ctx, portmapAddress) {
@@ -228,6 +234,8 @@ func (s *Server) start(ctx context.Context, dir string, start func(env []string,
 	if err := s.register(ctx); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.link = link
 	close(s.up)
 	return nil
