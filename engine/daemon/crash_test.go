@@ -341,6 +341,24 @@ func slowImage(t *testing.T, dir string) string {
 	return image
 }
 
+// TestKernelThatConfigNames boots Pis whose kernel is named as Debian's are, by its
+// version: it is a kernel too, and what follows it is looked at.
+func TestKernelThatConfigNames(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a service with a simulated rack")
+	}
+	image := daemon.DebianFolder(t)
+	builtin := filepath.Join(image, "usr/lib/modules/6.1.0-1-arm64/modules.builtin")
+	// An initramfs knows no ports but the usual ones, which the demo's server has not.
+	if err := os.WriteFile(builtin, []byte("kernel/fs/nfs/nfs.ko\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	path, _ := crashRack(t, func(c *config.Config) { c.Images[0].Path = image })
+	c := startChild(t, path)
+	defer c.kill()
+	c.await("both up", settledUp)
+}
+
 // TestKilledInMidReimage kills the serving process at moments spread over a
 // reimage, within and between its steps, and starts it again: each time the
 // job ends, the Pi runs on its new root, and the former one is whole.

@@ -20,7 +20,7 @@ import (
 // TestExamine: what a board boots to be examined is of the image alone, and has a
 // token that is another each time.
 func TestExamine(t *testing.T) {
-	image := debianFolder(t)
+	image := DebianFolder(t)
 	r, exports := newRoots(t, func(c *config.Config, _ *exporter) {
 		c.Images = append(c.Images, config.Image{Name: "debian", Path: image})
 		c.Exam.Burn = 30 * time.Second

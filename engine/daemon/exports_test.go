@@ -152,7 +152,7 @@ func TestPrune(t *testing.T) {
 // TestRootOfDebian: a fresh root is made bootable once, and what it boots is
 // what its owner has installed.
 func TestRootOfDebian(t *testing.T) {
-	image := debianFolder(t)
+	image := DebianFolder(t)
 	r, _ := newRoots(t, func(c *config.Config, e *exporter) {
 		c.Images = append(c.Images, config.Image{Name: "debian", Path: image})
 		c.Guest.TimeZone = "Europe/London"
@@ -273,8 +273,8 @@ func TestRootOfDemo(t *testing.T) {
 	}
 }
 
-// debianFolder is just as much of Debian as a root is taken for one by.
-func debianFolder(t *testing.T) string {
+// DebianFolder is just as much of Debian as a root is taken for one by.
+func DebianFolder(t *testing.T) string {
 	t.Helper()
 	top := t.TempDir()
 	if err := rootfs.Builtin(t.Context(), filepath.Join(top, "image")); err != nil {

@@ -21,7 +21,7 @@ const rescueKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAII96UmRBx1+s+V/Y8fg0QEPah
 // TestRescue boots the image's kernel and a system made for the Pi, whatever its
 // customer has made of the root.
 func TestRescue(t *testing.T) {
-	image := debianFolder(t)
+	image := DebianFolder(t)
 	r, _ := newRoots(t, func(c *config.Config, e *exporter) {
 		c.Images = append(c.Images, config.Image{Name: "debian", Path: image})
 		e.mount = 20048
@@ -148,7 +148,7 @@ func TestRescueSweep(t *testing.T) {
 
 // TestKeepBootFiles: of an image that is a disk, what a Pi boots is kept.
 func TestKeepBootFiles(t *testing.T) {
-	image, parent := debianFolder(t), t.TempDir()
+	image, parent := DebianFolder(t), t.TempDir()
 	writeFile(t, filepath.Join(image, "etc/picloud-image.json"), `{"name":"debian","source":"x.img"}`)
 	writeFile(t, filepath.Join(image, "usr/lib/linux-image-6.1.0-1-arm64/broadcom/bcm2711-rpi-4-b.dtb"), "tree")
 	for range 2 {

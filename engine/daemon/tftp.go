@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"path"
 	"strings"
 
 	"picloud/engine"
@@ -55,7 +56,7 @@ var tftpKinds = map[tftp.Kind]string{
 func tftpObservation(e tftp.Event) engine.Observation {
 	seen := &engine.TFTPSeen{
 		Client: e.Client.Addr().Unmap(), Kind: tftpKinds[e.Kind], Name: e.Name, Bytes: e.Bytes, Size: e.Size,
-		Kernel: isKernel(e.Name), Asked: e.Time.Add(-e.Took),
+		Kernel: isKernel(e), Asked: e.Time.Add(-e.Took),
 	}
 	if e.Err != nil {
 		seen.Reason = e.Err.Error()
@@ -63,9 +64,12 @@ func tftpObservation(e tftp.Event) engine.Observation {
 	return engine.Observation{Time: e.Time, TFTP: seen}
 }
 
-// isKernel tells the names that the firmware loads kernels by
-// (Pi documentation, config.txt "kernel").
-func isKernel(name string) bool {
-	base := name[strings.LastIndexByte(name, '/')+1:]
+// isKernel tells whether a kernel was asked for. Of a file that was not opened
+// there is only its name (config_txt/boot.adoc, "kernel").
+func isKernel(e tftp.Event) bool {
+	if f, ok := e.File.(*bootfs.File); ok {
+		return f.Kernel()
+	}
+	base := path.Base(e.Name)
 	return strings.HasPrefix(base, "kernel") && strings.HasSuffix(base, ".img")
 }

@@ -321,6 +321,32 @@ func TestBootFolderIsALink(t *testing.T) {
 	}
 }
 
+// The kernel is the one that config.txt names, else one of the firmware's names.
+func TestKernel(t *testing.T) {
+	root := t.TempDir()
+	files := []string{"kernel8.img", "kernel_2712.img", "vmlinuz-6.1", "start4.elf"}
+	for _, name := range files {
+		if err := os.WriteFile(filepath.Join(root, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for named, want := range map[string]string{"": "kernel8.img", "vmlinuz-6.1": "vmlinuz-6.1"} {
+		s := testSpec("", root)
+		s.Config.Kernel = named
+		f := newFolder(t, s)
+		for _, name := range append(files, "config.txt") {
+			file, err := f.Open(s.Serial + "/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if file.Kernel() != (name == want) {
+				t.Errorf("config.txt names %q: %s is the kernel: %t", named, name, file.Kernel())
+			}
+			_ = file.Close()
+		}
+	}
+}
+
 // Debian's packages leave a kernel's device trees, by Linux's own names, and the
 // firmware in folders of their own. What is in a boot folder comes first, and what
 // the root has before what the image has, whatever it is called.

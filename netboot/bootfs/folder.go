@@ -120,6 +120,7 @@ type File struct {
 	c      io.Closer // nil if there is nothing to close
 	size   int64
 	source Source
+	kernel bool
 }
 
 // Read reads the file. A file that changes while it is read may have more or less
@@ -140,6 +141,10 @@ func (f *File) Size() int64 { return f.size }
 // Source is where the file comes from.
 func (f *File) Source() Source { return f.source }
 
+// Kernel tells whether it is the kernel: the one that config.txt names, else one
+// that the firmware looks for (config_txt/boot.adoc, "kernel").
+func (f *File) Kernel() bool { return f.kernel }
+
 // Open opens the file that the Pi asks for by name. The errors that are
 // fs.ErrNotExist tell that the Pi gets no such file, and why; any other error is
 // one of the server, such as a root that cannot be read.
@@ -151,13 +156,30 @@ func (f *Folder) Open(name string) (*File, error) {
 	if err != nil {
 		return nil, openError(name, err)
 	}
+	file, err := f.open(p)
+	if err != nil {
+		return nil, openError(name, err)
+	}
+	file.kernel = f.spec.isKernel(p)
+	return file, nil
+}
+
+func (s *Spec) isKernel(p string) bool {
+	if s.Config.Kernel != "" {
+		return p == s.Config.Kernel
+	}
+	return order.IsKernel(s.Family, p)
+}
+
+// open opens a file by its path without the prefix.
+func (f *Folder) open(p string) (*File, error) {
 	if b, ok := f.generated[p]; ok {
 		return &File{r: bytes.NewReader(b), size: int64(len(b)), source: Generated}, nil
 	}
 	if open, ok := f.spec.Files[p]; ok {
 		c, err := open()
 		if err != nil {
-			return nil, openError(name, err)
+			return nil, err
 		}
 		return &File{r: c, c: c, size: c.Size(), source: Generated}, nil
 	}
@@ -168,11 +190,11 @@ func (f *Folder) Open(name string) (*File, error) {
 				return &File{r: file, c: file, size: size, source: place.source}, nil
 			}
 			if !isAbsent(err) {
-				return nil, openError(name, err)
+				return nil, err
 			}
 		}
 	}
-	return nil, openError(name, ErrNotFound)
+	return nil, ErrNotFound
 }
 
 // place is a folder to search.

@@ -74,6 +74,9 @@ type Event struct {
 	// Name is the file name asked for, made fit for printing: at most 128 octets,
 	// printable ASCII only, with '?' in place of anything else.
 	Name string
+	// File is what the Tree opened, nil if it did not. It is there to be asked what
+	// it is: it is read elsewhere, and may be closed.
+	File File
 	// Size is the size of the file in octets, or 0 if it was not opened.
 	Size int64
 	// Bytes is how many octets of the file the client has acknowledged.

@@ -250,7 +250,7 @@ func (s *Server) refuse(r Request, w wireError, err error) {
 		_, _ = c.Write(appendError(nil, w))
 		_ = c.Close()
 	}
-	s.emit(r, Refused, now, 0, 0, err)
+	s.emit(r, Refused, now, nil, 0, err)
 }
 
 // start begins the transfer that r asks for, or lets a running one answer it.
@@ -263,7 +263,7 @@ func (s *Server) start(ctx context.Context, r Request) {
 	}
 	if !s.makeRoom(r.Client.Addr()) {
 		s.mu.Unlock()
-		s.emit(r, Refused, t.since, 0, 0, ErrBusy)
+		s.emit(r, Refused, t.since, nil, 0, ErrBusy)
 		return
 	}
 	t.ctx, t.kill = context.WithCancelCause(ctx)
@@ -355,14 +355,18 @@ func (s *Server) takeSlot(ctx context.Context) error {
 
 func (s *Server) leaveSlot() { <-s.slots }
 
-// emit reports an event.
-func (s *Server) emit(r Request, k Kind, since time.Time, size, bytes int64, err error) {
+// emit reports an event. f is nil if no file was opened.
+func (s *Server) emit(r Request, k Kind, since time.Time, f File, bytes int64, err error) {
 	now := time.Now()
+	var size int64
+	if f != nil {
+		size = max(0, f.Size())
+	}
 	e := Event{
 		Time: now, Kind: k,
 		Client: r.Client, Server: r.Server, Interface: r.Interface,
 		Name: printable(r.Name),
-		Size: size, Bytes: bytes, Took: now.Sub(since), Err: err,
+		File: f, Size: size, Bytes: bytes, Took: now.Sub(since), Err: err,
 	}
 	s.cfg.Log.Debug("tftp", "kind", string(k), "client", r.Client, "server", r.Server,
 		"name", e.Name, "size", size, "bytes", bytes, "took", e.Took, "err", err)

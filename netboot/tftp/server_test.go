@@ -46,7 +46,7 @@ func TestMaskROM(t *testing.T) {
 	if !bytes.Equal(got, file) {
 		t.Error("the file is not what was sent")
 	}
-	if e := r.next(); e.Kind != Started || e.Size != 52_000 {
+	if e := r.next(); e.Kind != Started || e.Size != 52_000 || e.File == nil {
 		t.Errorf("first event %+v", e)
 	}
 	e := r.want(Served)

@@ -26,6 +26,7 @@ type transfer struct {
 	ctx    context.Context
 	kill   context.CancelCauseFunc
 	conn   atomic.Pointer[conn] // nil until the file is open
+	file   File                 // nil until it is open
 	size   int64
 	over   bool // whether it has been answered without a file; guarded by server.mu
 }
@@ -87,7 +88,7 @@ func (t *transfer) run() {
 
 // send transmits an open file.
 func (t *transfer) send(ctx context.Context, udp *net.UDPConn, f File) error {
-	t.size = max(0, f.Size())
+	t.file, t.size = f, max(0, f.Size())
 	c, err := newConn(ctx, udp, t.req, t.blkSize(), t.server.cfg.Retries, t.size)
 	if err != nil {
 		return err
@@ -182,7 +183,7 @@ func (t *transfer) end(err error, c *conn) {
 }
 
 func (t *transfer) emit(k Kind, bytes int64, err error) {
-	t.server.emit(t.req, k, t.since, t.size, bytes, err)
+	t.server.emit(t.req, k, t.since, t.file, bytes, err)
 }
 
 // dial opens the socket of one transfer: from the address that was asked, with a
