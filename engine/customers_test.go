@@ -171,3 +171,38 @@ func TestNamesAreOfOne(t *testing.T) {
 		b.stop()
 	})
 }
+
+// TestKeysGoWithTheirOperator: whoever gets a name later is somebody else.
+func TestKeysGoWithTheirOperator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := market(t, 2, nil)
+		ann := OperatorCommand{Verb: OperatorAdd, Actor: admin, Operator: Operator{Name: "ann", Role: RoleOperator}}
+		keys := map[string]string{"of-ann-1": "ann", "of-bob-1": "bob"}
+		b.must(b.e.ChangeOperators(t.Context(), ann))
+		b.must(b.e.ChangeOperators(t.Context(), OperatorCommand{Verb: OperatorAdd, Actor: admin, Operator: Operator{Name: "bob"}}))
+		for id, name := range keys {
+			b.must(b.e.ChangeAccounts(t.Context(), AccountCommand{
+				Verb: APIKeyAdd, Actor: admin, Key: APIKey{ID: id, Operator: name, Hash: strings.Repeat("0", 64)},
+			}))
+		}
+		ann.Verb = OperatorRemove
+		b.mem.failAfter(0)
+		if err := b.e.ChangeOperators(t.Context(), ann); err == nil {
+			t.Error("done, though it could not be written down")
+		}
+		b.mem.failAfter(-1)
+		if k, _ := b.e.Accounts().Key("of-ann-1"); !k.Revoked.IsZero() {
+			t.Error("the key is revoked, though nothing was done")
+		}
+		b.must(b.e.ChangeOperators(t.Context(), ann))
+		ann.Verb = OperatorAdd
+		b.must(b.e.ChangeOperators(t.Context(), ann))
+		for id, name := range keys {
+			k, ok := b.e.Accounts().Key(id)
+			if !ok || k.Revoked.IsZero() != (name == "bob") || b.mem.sold.keys[id].Revoked.IsZero() != (name == "bob") {
+				t.Errorf("%+v, %v; stored %+v", k, ok, b.mem.sold.keys[id])
+			}
+		}
+		b.stop()
+	})
+}

@@ -205,8 +205,10 @@ func (r *rack) changeOperators(cmd OperatorCommand) error {
 	before := r.operators
 	list := slices.DeleteFunc(before.List(), func(o Operator) bool { return o.Name == cmd.Operator.Name })
 	audit := r.openAuditOf(VerbName(cmd.Verb), Command{Actor: cmd.Actor, Reason: cmd.Reason}, cmd.Operator.Name, 0)
+	accounts := r.accounts
 	if cmd.Verb == OperatorRemove {
 		r.changes.RemoveOperators = append(r.changes.RemoveOperators, cmd.Operator.Name)
+		accounts = r.revokeKeysOf(cmd.Operator.Name)
 	} else {
 		list = append(list, cmd.Operator)
 		r.changes.Operators = append(r.changes.Operators, cmd.Operator)
@@ -216,6 +218,7 @@ func (r *rack) changeOperators(cmd OperatorCommand) error {
 		// the store recovers.
 		r.changes.Operators = slices.DeleteFunc(r.changes.Operators, func(o Operator) bool { return o.Name == cmd.Operator.Name })
 		r.changes.RemoveOperators = slices.DeleteFunc(r.changes.RemoveOperators, func(n string) bool { return n == cmd.Operator.Name })
+		r.changes.APIKeys = slices.DeleteFunc(r.changes.APIKeys, func(k APIKey) bool { return k.Operator == cmd.Operator.Name })
 		r.closeAudit(audit, "failed: it could not be written down")
 		return fmt.Errorf("%s %s: %w: nothing is done that could not be written down", cmd.Verb, cmd.Operator.Name, err)
 	}
@@ -223,10 +226,25 @@ func (r *rack) changeOperators(cmd OperatorCommand) error {
 	r.logf(cmd.Actor.Name, "", 0, "%s %s", cmd.Verb, cmd.Operator.Name)
 	r.operators = newOperators(list)
 	r.e.operators.Store(r.operators)
+	r.setAccounts(accounts)
 	if r.e.cfg.Staff != nil {
 		r.e.cfg.Staff()
 	}
 	return nil
+}
+
+// revokeKeysOf takes an operator's API keys: somebody who gets the name later is
+// somebody else.
+func (r *rack) revokeKeysOf(operator string) *Accounts {
+	next := r.accounts.clone()
+	for id, k := range next.keys {
+		if k.Operator == operator && k.Revoked.IsZero() {
+			k.Revoked = time.Now()
+			next.keys[id] = k
+			r.changes.APIKeys = append(r.changes.APIKeys, k)
+		}
+	}
+	return next
 }
 
 func describeOperator(cmd OperatorCommand) string {

@@ -103,7 +103,7 @@ func (a *app) operatorSet() *cobra.Command {
 func (a *app) operatorRemove(names words) *cobra.Command {
 	var reason string
 	var yes bool
-	c := a.leaf("remove NAME...", "let somebody in no more, and end their sessions", names,
+	c := a.leaf("remove NAME...", "let somebody in no more, end their sessions, and revoke their API keys", names,
 		func(ctx context.Context, _ *engine.Snapshot, args []string) error {
 			for _, name := range args {
 				if _, err := a.operator(name); err != nil {
