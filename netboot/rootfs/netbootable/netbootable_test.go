@@ -203,7 +203,7 @@ var releases = []struct {
 		Boot{NFSVersion: "4.1", KernelArgs: []string{"net.ifnames=0"}, Why: "kernel 6.1.21-v8+ has NFS built in"},
 		files{
 			"etc/fstab":       "proc            /proc           proc    defaults          0       0\n# a swapfile is not a swap partition, no line here\n",
-			"etc/dhcpcd.conf": "# picloud begin: the root is on NFS\npersistent\nnolink\nnohook resolv.conf\ndenyinterfaces eth0\n# picloud end\nhostname\npersistent\ninterface eth0\nstatic ip_address=10.1.1.1/24\n",
+			"etc/dhcpcd.conf": "# picloud begin: the root is on NFS\npersistent\nnohook resolv.conf\ndenyinterfaces eth0\n# picloud end\nhostname\npersistent\ninterface eth0\nstatic ip_address=10.1.1.1/24\n",
 			"etc/systemd/system/resize2fs_once.service":           "->/dev/null",
 			"etc/systemd/system/dphys-swapfile.service":           "->/dev/null",
 			"etc/rc3.d/S01resize2fs_once":                         "",

@@ -187,10 +187,11 @@ func block(text string, lines ...string) string {
 }
 
 // dhcpcd leaves the interface alone (dhcpcd.conf(5)), and does not wait for a
-// lease that will not come.
+// lease that will not come. It has to see interfaces come: with "nolink" it fails
+// on a Pi that has no other.
 func dhcpcd(j *job) error {
 	old := string(edit.Read(j.root, "etc/dhcpcd.conf", maxFile))
-	text := block(old, "persistent", "nolink", "nohook resolv.conf", "denyinterfaces "+j.o.Interface)
+	text := block(old, "persistent", "nohook resolv.conf", "denyinterfaces "+j.o.Interface)
 	if err := j.write("etc/dhcpcd.conf", 0o644, text); err != nil {
 		return err
 	}
