@@ -22,6 +22,26 @@ func saveServer(t *testing.T, s *Store, name string) {
 	}
 }
 
+// Names of files are those that people type, in the folder that they are in.
+func TestBackupToWhatIsTyped(t *testing.T) {
+	dir := t.TempDir()
+	s := openAt(t, filepath.Join(dir, "picloud.db"), Options{})
+	saveServer(t, s, "one")
+	t.Chdir(dir)
+	if err := os.Mkdir("b?#%", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"b1.db", "./b2.db", "b?#%/b 3.db", "a:b.db"} {
+		if c, err := CopyFile(t.Context(), "picloud.db", file); err != nil || c.Servers != 1 {
+			t.Errorf("%s: %+v, %v", file, c, err)
+		}
+		fresh := filepath.Join(t.TempDir(), "new.db")
+		if _, err := Restore(t.Context(), file, fresh); err != nil {
+			t.Errorf("restore %s: %v", file, err)
+		}
+	}
+}
+
 // A backup is taken while others save, and is whole: every server that was
 // saved before it is in it.
 func TestBackupOfARunningStore(t *testing.T) {

@@ -111,5 +111,8 @@ func dsn(path string, p parameters) string {
 		q.Set(k, v)
 	}
 	u := url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}
+	if !filepath.IsAbs(path) { // what comes first would be taken for a host
+		u.Opaque = u.EscapedPath()
+	}
 	return u.String()
 }
