@@ -33,6 +33,8 @@ var groups = []group{
 	{"free", "nobody has it", func(p *engine.PiView) bool { return p.Server == "" }},
 	{"rented", "a customer has it", func(p *engine.PiView) bool { return p.Server != "" }},
 	{"busy", "it has a job", func(p *engine.PiView) bool { return p.Job != nil }},
+	{"broken", "marked broken", func(p *engine.PiView) bool { return p.Life == engine.LifeBroken }},
+	{"new", "no board is known, or it is not ready yet", func(p *engine.PiView) bool { return p.Life == engine.LifeNew }},
 	{"rescue", "it boots the small system in memory", func(p *engine.PiView) bool { return p.Rescue }},
 	{"exam", "it is under examination", func(p *engine.PiView) bool { return p.Exam }},
 	{"full", "its root is nearly full", isFull},
