@@ -49,7 +49,7 @@ func (r *rack) serve(cmd ServerCommand) (ServerResult, error) {
 		return ServerResult{}, fmt.Errorf("%w: %q", ErrNoSuchVerb, cmd.Verb)
 	}
 	if err := r.mayServe(&cmd, verb); err != nil {
-		return ServerResult{}, fmt.Errorf("%s %s: %w", cmd.Verb, printable(cmd.Server), err)
+		return ServerResult{}, fmt.Errorf("%s: %w", trimmed(string(cmd.Verb)+" "+printable(cmd.Server)), err)
 	}
 	if was, ok := r.onces[cmd.onceKey()]; ok && cmd.Once.Key != "" {
 		if was.Digest != cmd.Once.Digest || was.Verb != cmd.Verb {
@@ -62,7 +62,7 @@ func (r *rack) serve(cmd ServerCommand) (ServerResult, error) {
 	}
 	res, err := verb.do(r, &cmd)
 	if err != nil {
-		return ServerResult{}, fmt.Errorf("%s %s: %w", cmd.Verb, printable(cmd.Server), err)
+		return ServerResult{}, fmt.Errorf("%s: %w", trimmed(string(cmd.Verb)+" "+printable(cmd.Server)), err)
 	}
 	r.showServer(res.Server)
 	return res, nil

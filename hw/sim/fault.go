@@ -33,7 +33,7 @@ func (r *Rack) dealFaults(rng *rand.Rand) error {
 		}
 		want := r.cfg.Faults[f.Name]
 		if want > len(fit) {
-			return fmt.Errorf("sim: new: %w: fault %s on %d Pis, but only %d are left that can have it", ErrConfig, f.Name, want, len(fit))
+			return fmt.Errorf("sim: new: %w: fault %s on %d Pis, but only %d are left that can have it%s", ErrConfig, f.Name, want, len(fit), lacking(f))
 		}
 		rng.Shuffle(len(fit), func(i, j int) { fit[i], fit[j] = fit[j], fit[i] })
 		for _, u := range fit[:want] {
@@ -106,4 +106,12 @@ func (u *unit) portFault(name string, on bool) error {
 		return set(u.port.sw, u.port.n, on)
 	}
 	return nil
+}
+
+// lacking says which Pis a fault needs.
+func lacking(f pi.Fault) string {
+	if f.Place == pi.InExam {
+		return ": it is found on a new board alone"
+	}
+	return ""
 }

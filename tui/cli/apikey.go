@@ -56,18 +56,21 @@ func (a *app) apiKeyList(_ context.Context, now *engine.Snapshot, args []string)
 	if err != nil {
 		return err
 	}
-	return a.apiKeys(now, all.Keys(name))
+	return a.apiKeys(now, all, all.Keys(name))
 }
 
-func (a *app) apiKeys(now *engine.Snapshot, list []engine.APIKey) error {
+func (a *app) apiKeys(now *engine.Snapshot, all *engine.Accounts, list []engine.APIKey) error {
 	if a.json {
 		return a.emit(apiKeysJSON{schemaVersion, apiKeysOut(list)})
 	}
 	t := table{cols: []column{{title: "KEY"}, {title: "OF", least: 8}, {title: "MAY"}, {title: "STATE"}, {title: "LAST USED"}, {title: "CREATED", rank: 1}}}
 	for _, k := range list {
 		state := cell{"lets in", good}
-		if !k.Revoked.IsZero() {
+		switch _, acts := all.ActorOf(k, a.v.Operators()); {
+		case !k.Revoked.IsZero():
 			state = cell{"revoked", plain}
+		case !acts:
+			state = cell{"account closed", plain}
 		}
 		t.row(k.ID, keyOf(&k), keyMay(&k), state, usedAgo(now, k.Used), a.when(k.Created))
 	}
@@ -139,10 +142,12 @@ func (a *app) apiKeyRevoke() *cobra.Command {
 	c := a.leaf("revoke ID", "let nobody in with a key any more", words{least: 1, most: 1, of: a.apiKeyIDs},
 		func(ctx context.Context, now *engine.Snapshot, args []string) error {
 			tells := "no program gets in with it any more"
-			if all, err := a.customers(); err == nil {
-				if k, ok := all.Key(args[0]); ok {
-					tells = fmt.Sprintf("of %s, %s: %s", keyOf(&k), a.keyUse(now, &k), tells)
+			if all, err := a.customers(); err == nil { // else the engine says why
+				k, ok := all.Key(args[0])
+				if !ok {
+					return usagef(or(meant(args[0], a.apiKeyIDs(nil)), "picloud apikey list"), "there is no API key %q", clip(args[0]))
 				}
+				tells = fmt.Sprintf("of %s, %s: %s", keyOf(&k), a.keyUse(now, &k), tells)
 			}
 			if err := t.pass("revoke "+clip(args[0]), "", tells); err != nil {
 				return err
@@ -156,7 +161,7 @@ func (a *app) apiKeyRevoke() *cobra.Command {
 				return err
 			}
 			k, _ := all.Key(args[0])
-			return a.apiKeys(now, []engine.APIKey{k})
+			return a.apiKeys(now, all, []engine.APIKey{k})
 		})
 	t.yesFlags(c)
 	return c

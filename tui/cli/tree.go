@@ -143,7 +143,11 @@ func what(use string) string {
 	if len(f) < 2 {
 		return "more"
 	}
-	return "a " + strings.Trim(f[1], "[].")
+	word := strings.Trim(f[1], "[].")
+	if strings.ContainsRune("AEIO", rune(word[0])) {
+		return "an " + word
+	}
+	return "a " + word
 }
 
 // offline is a command that needs no service.

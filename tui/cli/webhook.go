@@ -108,6 +108,11 @@ func (a *app) webhookRemove() *cobra.Command {
 	t := &consent{app: a, needs: engine.RoleAdmin}
 	c := a.leaf("remove ID", "send nothing to a webhook any more", words{least: 1, most: 1, of: a.webhookIDs},
 		func(ctx context.Context, _ *engine.Snapshot, args []string) error {
+			if all, err := a.customers(); err == nil { // else the engine says why
+				if _, ok := all.Webhook(args[0]); !ok {
+					return usagef(or(meant(args[0], a.webhookIDs(nil)), "picloud webhook list"), "there is no webhook %q", clip(args[0]))
+				}
+			}
 			if err := t.pass("remove "+clip(args[0]), "", "what was on its way to it is dropped"); err != nil {
 				return err
 			}
