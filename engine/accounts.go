@@ -162,9 +162,15 @@ func (r *rack) addWebhook(cmd *AccountCommand, next *Accounts) (string, error) {
 	}
 	u, err := url.Parse(h.URL)
 	_, taken := next.hooks[h.ID]
+	var refused error
+	if err == nil && r.e.cfg.Webhook != nil {
+		refused = r.e.cfg.Webhook(u)
+	}
 	switch {
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || !printableLine(h.URL):
 		return "", fmt.Errorf("%w: a webhook's URL is http or https, with a host, without a password", ErrBadOrder)
+	case refused != nil:
+		return "", fmt.Errorf("%w: %w", ErrBadOrder, refused)
 	case len(next.Webhooks(h.Account)) >= maxWebhooks:
 		return "", fmt.Errorf("%w webhooks: an account may have %d", ErrTooMany, maxWebhooks)
 	case taken || len(h.ID) < 8 || h.Secret == "":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +33,9 @@ type Config struct {
 	// Served is told how a command on a server was answered, by the engine's own
 	// goroutine: it must not block. May be nil.
 	Served func(verb ServerVerb, res ServerResult, err error)
+	// Webhook says why no notice may be sent to a URL, as far as that can be told at
+	// once. It must not block. May be nil.
+	Webhook func(*url.URL) error
 	// Beat is told that Run's loop has come round and done its work, several times
 	// a second and first after the roots are exported, by the engine's own
 	// goroutine: it must not block. May be nil.

@@ -19,6 +19,7 @@ import (
 	"picloud/engine"
 	"picloud/engine/config"
 	"picloud/engine/daemon/metrics"
+	"picloud/engine/daemon/webhook"
 	"picloud/hw/poe"
 	"picloud/hw/volume"
 	"picloud/hw/volume/lvmthin"
@@ -218,6 +219,7 @@ func (d *Daemon) openEngine(ctx context.Context) error {
 		Guards: cfg.Guards(), Limits: cfg.Limits(), Hold: cfg.Boot.Hold,
 		Starting: cfg.Boot.Starting, Failures: cfg.Boot.Failures, Keep: cfg.Volumes.Keep(),
 		Stage: d.stage, Served: d.metrics.Served, Staff: d.staff.ring, Beat: d.opts.Beat, Log: d.opts.Log,
+		Webhook: webhook.Check(cfg.API.PrivateWebhooks),
 	})
 	return err
 }

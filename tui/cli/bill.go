@@ -48,7 +48,7 @@ func (a *app) billCommand() *cobra.Command {
 			}
 			return a.bill(&st, format)
 		})
-	c.Long = "Print what all accounts, or one, owe for a month. It is made of the ledger alone:\nuntil a month is over it is counted up to now. For admins."
+	c.Long = "Print what all accounts, or one, owe for a month. It is made of the ledger alone:\nuntil a month is over it is counted up to now. Each line is rounded up to a penny.\nFor admins."
 	c.Flags().StringVar(&month, "month", "", "`MONTH`, such as 2026-11, in UTC (default: this one so far)")
 	c.Flags().StringVar(&format, "format", billTable, "table, csv or json")
 	a.completes(c, "format", func(*engine.Snapshot) []string { return []string{billTable, billCSV, billJSON} })

@@ -99,7 +99,7 @@ func (a *app) webhookAdd() *cobra.Command {
 			fmt.Fprintf(a.err, "notices of %s go to %s, signed with the secret, which is not shown again\n", clean(h.Account), clean(h.URL))
 			return nil
 		})
-	c.Long = "Have an account's notices sent to a URL. The secret that they are signed with is\nprinted this once."
+	c.Long = "Have an account's notices sent to a URL: https at a public address, or any in a\nnetwork of api.private_webhooks. The secret that they are signed with is printed\nthis once."
 	t.reasonFlag(c)
 	return c
 }

@@ -16,6 +16,7 @@ func (p *Program) configGroup() *cobra.Command {
 	var check *cobra.Command
 	check = withJSON(local(&cobra.Command{
 		Use: "check FILE", Short: "say what is wrong in a configuration, - for standard input", Args: exactly("FILE"),
+		Long: "Says what is wrong in a configuration, each with its place and what to do. The\nfiles that it names, such as the switches' secrets, are read too; with - they are\nnot.",
 	}, func(_ context.Context, args []string) error { return p.configCheck(args[0], asJSON(check)) }))
 	g.AddCommand(
 		check,

@@ -87,7 +87,7 @@ func Open(ctx context.Context, o Options) (_ *Demo, err error) {
 	} else if state, err = filepath.Abs(state); err != nil {
 		return nil, fmt.Errorf("demo: %w", err)
 	}
-	if err := sameSeed(state, o.Seed); err != nil {
+	if err := sameRack(state, o); err != nil {
 		return nil, err
 	}
 	d.rack, err = sim.New(sim.Config{Seed: o.Seed, Pis: o.Pis, New: o.New, Speed: o.Speed, Faults: o.Faults, Log: o.Log})
@@ -116,13 +116,13 @@ func Open(ctx context.Context, o Options) (_ *Demo, err error) {
 	})
 }
 
-// sameSeed refuses a folder that was made with another seed: its boards would
-// all be strangers to what is stored of them.
-func sameSeed(state string, seed uint64) error {
+// sameRack refuses a folder that was made with another rack: its boards would be
+// strangers to what is stored of them.
+func sameRack(state string, o Options) error {
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return fmt.Errorf("demo: state folder: %w", err)
 	}
-	path, want := filepath.Join(state, "demo-seed"), fmt.Sprintln(seed)
+	path, want := filepath.Join(state, "demo-rack"), fmt.Sprintf("--seed %d --pis %d --new %d\n", o.Seed, o.Pis, o.New)
 	have, err := os.ReadFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -130,7 +130,7 @@ func sameSeed(state string, seed uint64) error {
 	case err != nil:
 		return fmt.Errorf("demo: %w", err)
 	case string(have) != want:
-		return fmt.Errorf("%w: %s was made with --seed %s: give that, or another folder", ErrOptions, state, strings.TrimSpace(string(have)))
+		return fmt.Errorf("%w: %s was made with %s: give that, or another folder", ErrOptions, state, strings.TrimSpace(string(have)))
 	}
 	return nil
 }
@@ -183,6 +183,7 @@ func Configure(inv sim.Inventory, state string, speed float64, client ClientPort
 	c.HTTP = config.HTTP{} // a service on this computer has its port
 	c.SSH = config.SSH{Port: int(client.SSH), Every: hasten(c.SSH.Every, 500*time.Millisecond), Timeout: c.SSH.Timeout}
 	c.Images = []config.Image{{Name: config.BuiltinImage, Label: "picloud's built-in demo image"}}
+	c.API.PrivateWebhooks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} // a program beside the demo
 	c.Orders.Disk, c.Orders.Pool, c.Orders.SSHPorts = 50, netip.MustParsePrefix("2001:db8::/64"), 5099
 	c.Plans = []config.Plan{{Model: 3, Month: 625}, {Model: 4, Month: 900}, {Model: 5, Month: 1250}}
 	c.Exam = config.Exam{Port: cmp.Or(int(client.Report), c.Exam.Port), Burn: hasten(c.Exam.Burn, 2*time.Second)}

@@ -1,9 +1,11 @@
 package webhook
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"syscall"
 )
 
@@ -52,6 +54,29 @@ type refused struct {
 }
 
 func (r *refused) Error() string { return fmt.Sprintf("no webhook goes to %s: %s", r.addr, r.why) }
+
+// Errors of [Check].
+var (
+	ErrAddress = errors.New("webhooks do not go to such an address")
+	ErrPlain   = errors.New("webhooks go nowhere without TLS: give an https URL")
+)
+
+// Check returns what says of a URL that nothing would ever be sent there, given
+// the networks that are allowed. A name may be one of any address: it is looked
+// up each time, and what it is then counts.
+func Check(allow []netip.Prefix) func(*url.URL) error {
+	g := &guard{allow: allow, own: net.InterfaceAddrs}
+	return func(u *url.URL) error {
+		if u.Scheme == "http" && len(allow) == 0 {
+			return ErrPlain
+		}
+		addr, err := netip.ParseAddr(u.Hostname())
+		if err == nil && g.check(addr, u.Scheme == "https") != nil {
+			return ErrAddress // why is no customer's to know
+		}
+		return nil
+	}
+}
 
 // guard decides which addresses may be connected to.
 type guard struct {

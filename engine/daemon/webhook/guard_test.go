@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"testing"
 )
 
@@ -150,6 +151,39 @@ func TestNoProxy(t *testing.T) {
 	for _, h := range []*http.Client{c.secure, c.plain} {
 		if h.Transport.(*http.Transport).Proxy != nil {
 			t.Error("it would have a proxy connect to what it may not")
+		}
+	}
+}
+
+// What could never be sent is refused when a webhook is added; what a name is
+// looked up to, only when something is sent.
+func TestCheck(t *testing.T) {
+	allow := []netip.Prefix{netip.MustParsePrefix("10.20.0.0/16")}
+	for _, tt := range []struct {
+		url   string
+		allow []netip.Prefix
+		want  error
+	}{
+		{"https://example.org/hook", nil, nil},
+		{"https://localhost/hook", nil, nil},
+		{"http://example.org/hook", nil, ErrPlain},
+		{"http://example.org/hook", allow, nil},
+		{"https://93.184.216.34/hook", nil, nil},
+		{"http://93.184.216.34/hook", allow, ErrAddress},
+		{"https://127.0.0.1:9/hook", nil, ErrAddress},
+		{"https://[::1]/hook", allow, ErrAddress},
+		{"https://[::ffff:127.0.0.1]/hook", nil, ErrAddress},
+		{"https://169.254.169.254/latest", nil, ErrAddress},
+		{"https://10.20.3.4/hook", nil, ErrAddress},
+		{"http://10.20.3.4/hook", allow, nil},
+		{"https://10.21.3.4/hook", allow, ErrAddress},
+	} {
+		u, err := url.Parse(tt.url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Check(tt.allow)(u); !errors.Is(err, tt.want) {
+			t.Errorf("%s with %v: %v, want %v", tt.url, tt.allow, err, tt.want)
 		}
 	}
 }
