@@ -98,7 +98,7 @@ func (p *proposal) check() error {
 	for i := range p.s.Ports {
 		port := &p.s.Ports[i]
 		last = max(last, port.Number)
-		if port.PVID > 0 {
+		if isVLAN(port.PVID) {
 			p.vlans[port.PVID] = append(p.vlans[port.PVID], port.Number)
 		}
 	}

@@ -130,6 +130,7 @@ func FuzzHostile(f *testing.F) {
 	f.Add("sw1", "x\"]\nrack = \"y\"", "a3-001\x1b[2J", "[[segment]]", 101, 102)
 	f.Add("", "", "", "", 0, -1)
 	f.Add("..", "\\", "-", strings.Repeat("é", 200), 5000, 1)
+	f.Add("0g", "", "", "", -97, -97)
 	f.Fuzz(func(t *testing.T, name, descr, alias, id string, vlan1, vlan2 int) {
 		s := survey()
 		s.SysName, s.SysDescr = name, descr

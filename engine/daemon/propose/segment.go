@@ -23,7 +23,7 @@ func ofPi(e poe.FDBEntry) bool {
 func (p *proposal) segment(port *poe.SurveyPort) bool {
 	p.out.WriteByte('\n')
 	p.say("Port %d%s: %s.", port.Number, named(port), power(port))
-	if port.PVID > 0 {
+	if isVLAN(port.PVID) {
 		p.say("VLAN %d has its frames without a tag (dot1qPvid).", port.PVID)
 	}
 	if len(port.Tagged) > 0 {
@@ -37,7 +37,7 @@ func (p *proposal) segment(port *poe.SurveyPort) bool {
 	if why != "" {
 		p.say("Not proposed: %s", why)
 	}
-	if port.PVID == 0 {
+	if !isVLAN(port.PVID) {
 		return false
 	}
 	prefix := ""
@@ -122,15 +122,17 @@ func (p *proposal) board(port *poe.SurveyPort) engine.MAC {
 	return engine.MAC{}
 }
 
+// isVLAN tells whether a number is a VLAN's (IEEE 802.1Q, section 9.6).
+func isVLAN(n int) bool { return n >= 1 && n <= 4094 }
+
 // doubt is why a port is no place of a Pi, "" = it looks like one. Nothing is
 // held against a port that gives no power now: its Pi may be off.
 func (p *proposal) doubt(port *poe.SurveyPort) string {
-	const most = 4094
 	switch {
 	case port.PVID == 0:
 		return "the switch does not tell its VLAN."
-	case port.PVID > most:
-		return "its VLAN is none."
+	case !isVLAN(port.PVID):
+		return fmt.Sprintf("its VLAN is told to be %d, which is none.", port.PVID)
 	case slices.ContainsFunc(port.Neighbours, func(n poe.Neighbour) bool { return n.Forwards }):
 		return "what is there forwards, so it is no single Pi."
 	case len(p.vlans[port.PVID]) > 1:
