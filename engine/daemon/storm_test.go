@@ -62,6 +62,7 @@ type storm struct {
 	mu      sync.Mutex
 	service *exec.Cmd
 	kills   atomic.Int64
+	away    atomic.Int64 // nanoseconds in which the service did not answer
 }
 
 func TestOrderStorm(t *testing.T) {
@@ -90,7 +91,7 @@ func TestOrderStorm(t *testing.T) {
 	t.Logf("%d live after %s and %d kills", live, time.Since(begun).Round(time.Second), s.kills.Load())
 	stop()
 	<-killed
-	looks.report(t)
+	looks.report(t, time.Duration(s.away.Load()))
 	if refused != stormOrders-stormPis || live != stormPis {
 		t.Errorf("%d refused and %d live, want %d and %d", refused, live, stormOrders-stormPis, stormPis)
 	}
@@ -204,6 +205,7 @@ func (s *storm) killAgainAndAgain(ctx context.Context) {
 	for {
 		begun := time.Now()
 		if s.answers(ctx); ctx.Err() == nil {
+			s.away.Add(int64(time.Since(begun)))
 			s.t.Logf("%s: it answers after %s", time.Since(s.begun).Round(time.Second), time.Since(begun).Round(time.Millisecond))
 		}
 		select {
@@ -403,7 +405,7 @@ func (l *lookTimes) add(took time.Duration, ok bool) {
 	l.took = append(l.took, took)
 }
 
-func (l *lookTimes) report(t *testing.T) {
+func (l *lookTimes) report(t *testing.T, away time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	slices.Sort(l.took)
@@ -412,8 +414,10 @@ func (l *lookTimes) report(t *testing.T) {
 		t.Error("nobody could look")
 		return
 	}
-	t.Logf("%d looks, %.0f a second, median %s, p99 %s; %d while the service was away", n,
-		float64(n)/time.Since(l.begun).Seconds(), l.took[n/2], l.took[n*99/100], l.failed)
+	all := time.Since(l.begun)
+	t.Logf("%d looks in %s, %.0f a second, median %s, p99 %s; %d were refused", n, all.Round(time.Second),
+		float64(n)/all.Seconds(), l.took[n/2], l.took[n*99/100], l.failed)
+	t.Logf("it was away for %s of that: %.0f looks a second while it was there", away.Round(time.Second), float64(n)/(all-away).Seconds())
 }
 
 // audit reads the store as the last process left it.
