@@ -42,7 +42,7 @@ e2e-pi *args:
     .ci/packages qemu-system-arm qemu-user-static binfmt-support arch-test
     go test -tags e2e,e2epi -run 'Pi3B$' -count=1 -p 1 -timeout 60m -v {{args}} ./hw/sim/virtualpi ./engine/daemon
 
-# 1,000 orders at once on 900 simulated Pis, the service killed every few seconds; ten minutes
+# 1,000 orders at once on 900 simulated Pis, the service killed every few seconds; two minutes or more
 storm *args:
     go test -tags storm -count=1 -timeout 30m -v -run '^TestOrderStorm$' {{args}} ./engine/daemon
 

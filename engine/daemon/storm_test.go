@@ -39,8 +39,8 @@ const (
 	stormAccounts = 10
 	stormSpeed    = 20
 	stormKill     = 3 * time.Second // at least, and at most three times that
-	stormLooks    = 2000            // a second, wanted
-	stormLookers  = 16
+	stormLooks    = 2200            // a second, tried: some are lost with each kill
+	stormLookers  = 44
 	stormEnd      = 12 * time.Minute
 )
 
