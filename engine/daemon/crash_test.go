@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -231,27 +229,14 @@ func settledUp(pis []childPi) bool {
 	return len(pis) == crashPis
 }
 
-// freePort finds a port that the child can have each time it starts: below
-// those that the system gives out by itself (net.ipv4.ip_local_port_range).
+// freePort finds a port that the child can have each time it starts.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		port := 20000 + rand.IntN(12000)
-		addr := fmt.Sprintf("0.0.0.0:%d", port)
-		tcp, err := net.Listen("tcp4", addr)
-		if err != nil {
-			continue
-		}
-		udp, err := net.ListenPacket("udp4", addr)
-		tcp.Close()
-		if err != nil {
-			continue
-		}
-		udp.Close()
-		return port
+	p, err := demo.FreePortsOf(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	return int(p[0])
 }
 
 // crashRack makes a simulated rack that outlives the serving process, and the

@@ -19,9 +19,18 @@ type ClientPorts struct{ DHCP, SSH, Report uint16 }
 // connection: what a closed one leaves behind would keep its port from being
 // listened at for a minute, at the address of one Pi and not at another's.
 func FreePorts(ctx context.Context) (ClientPorts, error) {
-	first, err := firstEphemeral()
+	p, err := FreePortsOf(ctx, 3)
 	if err != nil {
 		return ClientPorts{}, err
+	}
+	return ClientPorts{DHCP: p[0], SSH: p[1], Report: p[2]}, nil
+}
+
+// FreePortsOf finds so many ports like that, for UDP and TCP at any address.
+func FreePortsOf(ctx context.Context, n int) ([]uint16, error) {
+	first, err := firstEphemeral()
+	if err != nil {
+		return nil, err
 	}
 	var held []io.Closer
 	defer func() {
@@ -29,15 +38,15 @@ func FreePorts(ctx context.Context) (ClientPorts, error) {
 			_ = c.Close() // it was only to be seen that it can be had
 		}
 	}()
-	var ports [3]uint16
+	ports := make([]uint16, n)
 	for i := range ports {
 		p, c, err := freeBelow(ctx, first)
 		if err != nil {
-			return ClientPorts{}, err
+			return nil, err
 		}
 		ports[i], held = p, append(held, c...)
 	}
-	return ClientPorts{DHCP: ports[0], SSH: ports[1], Report: ports[2]}, nil
+	return ports, nil
 }
 
 // ephemeralRange has the ports that connections get (Linux,
@@ -79,7 +88,7 @@ func freeBelow(ctx context.Context, first int) (port uint16, held []io.Closer, e
 
 func hold(ctx context.Context, port uint16) ([]io.Closer, error) {
 	var lc net.ListenConfig
-	at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port).String()
+	at := netip.AddrPortFrom(netip.IPv4Unspecified(), port).String() // then it is free at every Pi's
 	udp, err := lc.ListenPacket(ctx, "udp4", at)
 	if err != nil {
 		return nil, err
