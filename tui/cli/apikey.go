@@ -21,7 +21,7 @@ type apiKeyJSON struct {
 	ReadOnly bool    `json:"read_only"`
 	Created  stamp   `json:"created"`
 	Used     stamp   `json:"last_used" doc:"to the minute; null = never"`
-	Revoked  stamp   `json:"revoked" doc:"null = it lets in"`
+	Revoked  stamp   `json:"revoked" doc:"null = it is not"`
 }
 
 type newAPIKeyJSON struct {
@@ -70,7 +70,7 @@ func (a *app) apiKeys(now *engine.Snapshot, all *engine.Accounts, list []engine.
 		case !k.Revoked.IsZero():
 			state = cell{"revoked", plain}
 		case !acts:
-			state = cell{"account closed", plain}
+			state = cell{"of nobody now", plain}
 		}
 		t.row(k.ID, keyOf(&k), keyMay(&k), state, usedAgo(now, k.Used), a.when(k.Created))
 	}

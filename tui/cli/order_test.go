@@ -69,10 +69,12 @@ func TestAccounts(t *testing.T) {
 			{admin, "bill --month 2999-01", exitUsage, "has not begun"},
 			{admin, "bill --format pdf", exitUsage, "table, csv or json"},
 			{admin, "bill nobody", exitUsage, "no account"},
+			{admin, "apikey add acme --read-only", exitDone, "secret"},
 			{admin, "account close acme", exitUsage, "repeat it with --yes"},
 			{operator, "account close acme --yes", exitFailed, "may not"},
 			{admin, "account close acme --yes --reason left", exitDone, "closed"},
 			{admin, "account close acme --yes", exitFailed, "is closed"},
+			{operator, "apikey list acme", exitDone, "of nobody now"},
 			{admin, "apikey add acme", exitFailed, "is closed"},
 			{operator, "order acme web1", exitFailed, "is closed"},
 		})
