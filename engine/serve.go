@@ -49,7 +49,7 @@ func (r *rack) serve(cmd ServerCommand) (ServerResult, error) {
 		return ServerResult{}, fmt.Errorf("%w: %q", ErrNoSuchVerb, cmd.Verb)
 	}
 	if err := r.mayServe(&cmd, verb); err != nil {
-		return ServerResult{}, fmt.Errorf("%s: %w", trimmed(string(cmd.Verb)+" "+printable(cmd.Server)), err)
+		return ServerResult{}, fmt.Errorf("%s: %w", cmd.said(), err)
 	}
 	if was, ok := r.onces[cmd.onceKey()]; ok && cmd.Once.Key != "" {
 		if was.Digest != cmd.Once.Digest || was.Verb != cmd.Verb {
@@ -62,7 +62,7 @@ func (r *rack) serve(cmd ServerCommand) (ServerResult, error) {
 	}
 	res, err := verb.do(r, &cmd)
 	if err != nil {
-		return ServerResult{}, fmt.Errorf("%s: %w", trimmed(string(cmd.Verb)+" "+printable(cmd.Server)), err)
+		return ServerResult{}, fmt.Errorf("%s: %w", cmd.said(), err)
 	}
 	r.showServer(res.Server)
 	return res, nil
@@ -98,6 +98,9 @@ type onceKey struct{ account, key string }
 func (c *ServerCommand) onceKey() onceKey {
 	return onceKey{cmp.Or(c.Actor.Account, "staff:"+c.Actor.Name), c.Once.Key}
 }
+
+// said is the verb with the server, if it has a name yet.
+func (c *ServerCommand) said() string { return trimmed(string(c.Verb) + " " + printable(c.Server)) }
 
 // remember writes down what a command came to, with what it did.
 func (r *rack) remember(cmd *ServerCommand, res ServerResult) {

@@ -355,21 +355,25 @@ func (s *Server) takeSlot(ctx context.Context) error {
 
 func (s *Server) leaveSlot() { <-s.slots }
 
+// sizeOf is how many octets a file has, 0 if none was opened.
+func sizeOf(f File) int64 {
+	if f == nil {
+		return 0
+	}
+	return max(0, f.Size())
+}
+
 // emit reports an event. f is nil if no file was opened.
 func (s *Server) emit(r Request, k Kind, since time.Time, f File, bytes int64, err error) {
 	now := time.Now()
-	var size int64
-	if f != nil {
-		size = max(0, f.Size())
-	}
 	e := Event{
 		Time: now, Kind: k,
 		Client: r.Client, Server: r.Server, Interface: r.Interface,
 		Name: printable(r.Name),
-		File: f, Size: size, Bytes: bytes, Took: now.Sub(since), Err: err,
+		File: f, Size: sizeOf(f), Bytes: bytes, Took: now.Sub(since), Err: err,
 	}
 	s.cfg.Log.Debug("tftp", "kind", string(k), "client", r.Client, "server", r.Server,
-		"name", e.Name, "size", size, "bytes", bytes, "took", e.Took, "err", err)
+		"name", e.Name, "size", e.Size, "bytes", bytes, "took", e.Took, "err", err)
 	if s.cfg.Events != nil {
 		s.cfg.Events(e)
 	}

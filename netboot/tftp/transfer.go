@@ -27,8 +27,7 @@ type transfer struct {
 	kill   context.CancelCauseFunc
 	conn   atomic.Pointer[conn] // nil until the file is open
 	file   File                 // nil until it is open
-	size   int64
-	over   bool // whether it has been answered without a file; guarded by server.mu
+	over   bool                 // whether it has been answered without a file; guarded by server.mu
 }
 
 // answers tells whether this transfer is the answer to r, because r is its own
@@ -88,8 +87,9 @@ func (t *transfer) run() {
 
 // send transmits an open file.
 func (t *transfer) send(ctx context.Context, udp *net.UDPConn, f File) error {
-	t.file, t.size = f, max(0, f.Size())
-	c, err := newConn(ctx, udp, t.req, t.blkSize(), t.server.cfg.Retries, t.size)
+	t.file = f
+	size := sizeOf(f)
+	c, err := newConn(ctx, udp, t.req, t.blkSize(), t.server.cfg.Retries, size)
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (t *transfer) send(ctx context.Context, udp *net.UDPConn, f File) error {
 	t.emit(Started, 0, nil)
 	stop := context.AfterFunc(ctx, c.wake)
 	defer stop()
-	err = t.lockStep(c, &exactly{r: bufio.NewReaderSize(f, readAhead), left: t.size})
+	err = t.lockStep(c, &exactly{r: bufio.NewReaderSize(f, readAhead), left: size})
 	if err != nil && c.reason() == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
